@@ -1,0 +1,34 @@
+# Each target sets up what it needs in .venv, once; where that stands it starts at once.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+.PHONY: run test test-all check bench setup
+.DEFAULT_GOAL := run
+
+setup: $(STAMP)
+
+# torch goes first, at the tested pin: a bare range could fetch gigabytes of CUDA libraries.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt -e .
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/unnoise train digits --resume
+	$(BIN)/unnoise evaluate runs/digits
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m ""
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest tests/test_floors.py
+
+bench: $(STAMP)
+	$(MAKE) -C benchmarks

@@ -1,0 +1,141 @@
+"""Objects are their own configuration: a node {kind: .., fields ..} becomes an object, or one clear sentence.
+
+A table is a plain dict of kind → class (or function). The fields of a node are the keyword parameters of
+that class; a parameter whose annotation is itself a key of `tables` is a node of that table.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+Table: TypeAlias = Mapping[str, Callable[..., Any]]
+Tables: TypeAlias = Mapping[Any, Table]
+
+
+class UserError(ValueError):
+    """A mistake in what was asked: one sentence of what was given, what was expected, the nearest name."""
+
+
+def nearest(name: object, options: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
+    """The end of an error's sentence: the nearest option, or all of them."""
+    close = get_close_matches(str(name), list(options), n=1, cutoff=0.6)
+    listed = ", ".join(options)
+    return f"did you mean '{close[0]}'? (of: {listed})" if close else f"expected one of: {listed}"
+
+
+def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
+    """table[name], or a UserError that names the nearest entry."""
+    if name not in table:
+        raise UserError(f"there is no {what} '{name}'; {nearest(name, table)}")
+    return table[name]
+
+
+def build(
+    base: Any,
+    node: Any,
+    tables: Tables,
+    where: str = "",
+    context: Mapping[str, Any] | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """The object that a node describes, and the node with every default written out.
+
+    base: the key of `tables` that the node belongs to; where: the node's path, for messages;
+    context: values that the caller knows (such as the shape of the data), given where a parameter
+    of that name stands and the node is silent; they are not written into the resolved node.
+    """
+    table = tables[base]
+    if isinstance(node, str):
+        node = {"kind": node}
+    if not isinstance(node, Mapping) or not isinstance(node.get("kind"), str):
+        raise UserError(f"{where} has no kind: expected a name or a table with 'kind', got {node!r}")
+    fields: dict[str, Any] = {str(k): v for k, v in node.items() if k != "kind"}
+    factory: Callable[..., Any] = choose(f"{where} of kind", node["kind"], table)
+    values, resolved = arguments(factory, fields, tables, where, context)
+    try:
+        made = factory(**values)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    return made, {"kind": node["kind"], **resolved}
+
+
+def arguments(
+    function: Callable[..., Any],
+    fields: Mapping[str, Any],
+    tables: Tables,
+    where: str,
+    context: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Validated keyword arguments of a function from plain fields, and the plain fields with all defaults."""
+    context = context or {}
+    parameters = {
+        name: p
+        for name, p in inspect.signature(function).parameters.items()
+        if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    own = {name for name in parameters if name not in context or name in fields}
+    for name in fields:
+        if name not in parameters:
+            raise UserError(f"{where} has no field '{name}'; {nearest(name, sorted(own))}")
+    values: dict[str, Any] = {name: context[name] for name in parameters if name in context}
+    resolved: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    for name in parameters:
+        if name not in own:
+            continue
+        parameter = parameters[name]
+        nested = parameter.annotation in tables if _hashable(parameter.annotation) else False
+        given = fields.get(name, parameter.default)
+        if nested and (isinstance(given, (str, Mapping))):
+            values[name], resolved[name] = build(
+                parameter.annotation, given, tables, f"{where}.{name}", context
+            )
+        elif nested and name not in fields and given is not parameter.empty:
+            values[name] = given
+            resolved[name] = describe(given, tables[parameter.annotation])
+        elif name in fields or parameter.default is parameter.empty:
+            plain[name] = (parameter.annotation, ...)
+        else:
+            values[name] = resolved[name] = parameter.default
+    model: type[BaseModel] = create_model(
+        "Node", __config__=ConfigDict(arbitrary_types_allowed=True, extra="forbid"), **plain
+    )
+    try:
+        checked = model(**{name: fields[name] for name in plain if name in fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(map(str, (where, *first["loc"])))
+        if first["type"] == "missing":
+            raise UserError(f"{path} is missing") from None
+        raise UserError(f"{path}: {first['msg'].lower()}, got {first['input']!r}") from None
+    for name in plain:
+        values[name] = resolved[name] = getattr(checked, name)
+    return values, {name: _plain(value) for name, value in resolved.items()}
+
+
+def describe(thing: Any, table: Table) -> dict[str, Any]:
+    """The node of an object whose fields are its parameters."""
+    kind = next((k for k, made in table.items() if made is type(thing)), type(thing).__name__)
+    fields = inspect.signature(type(thing)).parameters
+    return {"kind": kind, **{name: _plain(getattr(thing, name)) for name in fields}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+__all__ = ["Table", "Tables", "UserError", "arguments", "build", "choose", "describe", "nearest"]

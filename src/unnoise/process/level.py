@@ -1,0 +1,81 @@
+"""Where each item of a batch stands between data and noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unnoise.process.schedule import Schedule
+from unnoise.tensor import Array, Float, Tensor
+
+LOUDEST = 12.0  # |log(sigma/alpha)| beyond which a network hears no difference
+
+
+@dataclass(frozen=True)
+class Level:
+    """The noise level of each item: computed in float64 on the host, then moved to the device in x's dtype.
+
+    t, to: the time asked at and the time the answer is for; alpha, sigma: x_t = alpha·x_0 + sigma·noise;
+    noise: log(sigma/alpha) within ±12, all that a network hears; c_data, c_here: the mean of one step back
+    in the chain, E[x_{t−1/T} | x_t, x_0] = c_data·x_0 + c_here·x_t. Each is (B,).
+    times, weight: host arrays (B,): t again, and the plan's factor on the guidance weight.
+    """
+
+    t: Float[Tensor, "B"]
+    to: Float[Tensor, "B"]
+    alpha: Float[Tensor, "B"]
+    sigma: Float[Tensor, "B"]
+    noise: Float[Tensor, "B"]
+    c_data: Float[Tensor, "B"]
+    c_here: Float[Tensor, "B"]
+    times: Array
+    weight: Array
+
+    @staticmethod
+    def at(
+        schedule: Schedule, t: Array, like: Tensor, to: Array | None = None, weight: Array | None = None
+    ) -> "Level":
+        """The level of each time t (B,), on the device and in the dtype of `like`."""
+        t = np.asarray(t, dtype=np.float64)
+        to = t if to is None else to
+        weight = np.ones_like(t) if weight is None else weight
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        noise = np.clip(-schedule.logsnr(t) / 2, -LOUDEST, LOUDEST)
+        c_data, c_here = posterior_mean(schedule, np.maximum(t - 1 / schedule.steps, 0), t)
+        values = torch.from_numpy(np.stack([t, to, alpha, sigma, noise, c_data, c_here]))
+        return Level(*values.to(like.dtype).to(like.device).unbind(0), t, weight)
+
+    def take(self, items: Sequence[int]) -> "Level":
+        """The levels of some items, in the order given (repeats allowed)."""
+        index = torch.as_tensor(items, device=self.t.device)
+        host = np.asarray(items, dtype=np.int64)
+        leaves = (self.t, self.to, self.alpha, self.sigma, self.noise, self.c_data, self.c_here)
+        return Level(*(leaf[index] for leaf in leaves), self.times[host], self.weight[host])
+
+    def repeat(self, row: int, batch: int) -> "Level":
+        """Row `row` for a batch of equals."""
+        leaves = (self.t, self.to, self.alpha, self.sigma, self.noise, self.c_data, self.c_here)
+        times, weight = np.full(batch, self.times[row]), np.full(batch, self.weight[row])
+        return Level(*(leaf[row : row + 1].expand(batch) for leaf in leaves), times, weight)
+
+
+def posterior_mean(schedule: Schedule, s: Array, t: Array) -> tuple[Array, Array]:
+    """E[x_s | x_t, x_0] = c_data·x_0 + c_here·x_t for s < t  (Ho et al., 2020, Eq. 7, on any process).
+
+    With kept = sigma_s²·alpha_t²/(alpha_s²·sigma_t²) = exp(logSNR_t − logSNR_s), the share of x_t's
+    noise that x_s has: c_data = alpha_s·(1 − kept), c_here = kept·alpha_s/alpha_t.
+    """
+    with np.errstate(invalid="ignore"):
+        log_kept = schedule.logsnr(t) - schedule.logsnr(s)
+    log_kept = np.where(np.isnan(log_kept), 0.0, log_kept)  # s = t at an end
+    alpha_s, alpha_t, sigma_s, sigma_t = (
+        schedule.alpha(s),
+        schedule.alpha(t),
+        schedule.sigma(s),
+        schedule.sigma(t),
+    )
+    # kept·alpha_s/alpha_t without dividing by alpha_t, which may be 0: sigma_s²·alpha_t/(alpha_s·sigma_t²)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        c_here = np.where(sigma_t > 0, np.square(sigma_s / sigma_t) * alpha_t / alpha_s, 1.0)
+    return -alpha_s * np.expm1(log_kept), c_here

@@ -1,0 +1,66 @@
+"""What a network hears beside x: the noise level as sinusoids, the label as a row of a table."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from unnoise.tensor import Cond, Float, Tensor
+
+# log(sigma/alpha) lives in [-12, 12]: the slowest wave turns about once over that span, the quickest
+# tells levels apart that differ by a few tenths, and the answer is smooth on any finer scale.
+FREQUENCIES = (5.0, 0.1)
+
+
+class Sinusoids(nn.Module):
+    """[cos(f_i·v), sin(f_i·v)], i = 1 .. features/2, with f_i geometric between the two frequencies.
+
+    values (B,) → (B, features), computed in float32 whatever the network's precision: a bfloat16 level
+    would be off by 0.03. (Vaswani et al., Attention is all you need, 2017, Sec. 3.5.)
+    """
+
+    def __init__(self, features: int, frequencies: Sequence[float] = FREQUENCIES):
+        super().__init__()
+        if features < 2 or features % 2:
+            raise ValueError(f"sinusoids come in pairs: expected an even count of features, got {features}")
+        first, last = frequencies
+        # Held as plain floats beside the weights: a cast of the network to half precision leaves them alone.
+        steps = [i / max(features // 2 - 1, 1) for i in range(features // 2)]
+        self.frequencies = [math.exp((1 - s) * math.log(first) + s * math.log(last)) for s in steps]
+
+    def forward(self, values: Float[Tensor, "B"]) -> Float[Tensor, "B features"]:
+        frequencies = torch.tensor(self.frequencies, dtype=torch.float32, device=values.device)
+        angles = values.float().unsqueeze(1) * frequencies
+        return torch.cat((angles.cos(), angles.sin()), dim=1)
+
+
+class Embedding(nn.Module):
+    """The conditions that are one vector per item: (noise level, label) → (B, width).
+
+    e = W_2·silu(W_1·sinusoids(noise level)) + table[label]; the table's last row is the null label.
+    """
+
+    def __init__(self, features: int, width: int, classes: int, frequencies: Sequence[float] = FREQUENCIES):
+        super().__init__()
+        self.classes = classes
+        self.sinusoids = Sinusoids(features, frequencies)
+        self.first = nn.Linear(features, width)
+        self.second = nn.Linear(width, width)
+        self.labels = nn.Embedding(classes + 1, width) if classes else None
+        if self.labels is not None:
+            nn.init.normal_(self.labels.weight, std=0.5)
+
+    def forward(self, noise_level: Float[Tensor, "B"], cond: Cond) -> Float[Tensor, "B width"]:
+        waves = self.sinusoids(noise_level).to(self.first.weight.dtype)
+        embedding = self.second(F.silu(self.first(waves)))
+        if self.labels is None:
+            return embedding
+        label = cond.get("label")
+        if label is None:
+            return embedding + self.labels.weight[self.classes]
+        return embedding + self.labels(label)
+
+
+__all__ = ["FREQUENCIES", "Embedding", "Sinusoids"]

@@ -1,0 +1,191 @@
+"""The U-Net in one, two or three dimensions, in parts: embed, down, mid, up."""
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from unnoise.nets.embed import FREQUENCIES, Embedding
+from unnoise.nets.layers import Attention, Block, Double, Source, convolution, zero
+from unnoise.nets.net import Net
+from unnoise.tensor import Cond, Float, Tensor
+
+# The sizes one asks for by name: UNet(shape, **PRESETS["base"]).
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"widths": (32, 64), "blocks": 2, "attention": ()},
+    "base": {"widths": (64, 128, 256), "blocks": 2, "attention": (2, 3), "groups": 32},
+    "large": {
+        "widths": (128, 256, 256, 512),
+        "blocks": 3,
+        "attention": (2, 3, 4),
+        "head_width": 64,
+        "groups": 32,
+    },
+}
+
+Sources = Sequence[Sequence[Source]]
+
+
+class UNet(Net):
+    """x (B, C, *sizes) → (B, C, *sizes), for fields of any size.
+
+    widths: channels of each level; level l works at ceil(size/2^l). blocks: residual blocks at each level on
+    the way down, one more on the way up. attention: the levels, by index, at which attention follows each
+    block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
+
+    The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
+    attention in the order of the pass (`attention_widths` wide), further keys and values to look at; `residuals` are added to the
+    skips, the last one to the middle's answer (ControlNet).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        classes: int = 0,
+        widths: tuple[int, ...] = (32, 64),
+        blocks: int = 2,
+        attention: tuple[int, ...] = (),
+        head_width: int = 32,
+        embed_width: int | None = None,
+        features: int | None = None,
+        frequencies: tuple[float, float] = FREQUENCIES,
+        modulation: Literal["add", "scale_shift"] = "scale_shift",
+        groups: int = 8,
+        epsilon: float = 1e-5,
+        dropout: float = 0.0,
+    ):
+        super().__init__(shape, classes)
+        dims = len(self.shape) - 1
+        if dims not in (1, 2, 3):
+            raise ValueError(f"a U-Net takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
+        if any(level not in range(len(widths) + 1) for level in attention):
+            raise ValueError(
+                f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, "
+                f"got {attention}"
+            )
+        embed_width = embed_width or 4 * widths[0]
+        self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies)
+
+        self.modulated: list[int] = []
+        self.attention_widths: list[int] = []
+
+        def stage(level: int, before: int, after: int, look: bool = True) -> Stage:
+            places = len(self.modulated), len(self.attention_widths)
+            block = Block(
+                dims, before, after, groups=groups, epsilon=epsilon, modulation=modulation, dropout=dropout
+            )
+            self.modulated.append(block.modulated)
+            if level not in attention or not look:
+                return Stage(block, None, places)
+            self.attention_widths.append(after)
+            return Stage(
+                block, Attention(after, head_width=head_width, groups=groups, epsilon=epsilon), places
+            )
+
+        self.first = convolution(dims, self.shape[0], widths[0])
+        self.encoder, self.middle, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        width = widths[0]
+        skips = [width]
+        for level, after in enumerate(widths):
+            for _ in range(blocks):
+                self.encoder.append(stage(level, width, after))
+                width = after
+                skips.append(width)
+            if level + 1 < len(widths):
+                self.encoder.append(convolution(dims, width, width, stride=2))
+                skips.append(width)
+        self.middle.append(stage(len(widths), width, width))
+        self.middle.append(stage(len(widths), width, width, look=False))
+        for level, after in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.decoder.append(stage(level, width + skips.pop(), after))
+                width = after
+            if level:
+                self.decoder.append(Double(dims, width))
+        self.norm = nn.GroupNorm(gcd(groups, width), width, epsilon)
+        self.last = zero(convolution(dims, width, self.shape[0]))
+        self.modulate = nn.Linear(embed_width, sum(self.modulated))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B C *sizes"],
+        noise_level: Float[Tensor, "B"],
+        cond: Cond,
+        sources: Sources = (),
+        residuals: Sequence[Tensor] = (),
+    ) -> Float[Tensor, "B C *sizes"]:
+        context = self.embed(noise_level, cond, sources)
+        h = x.to(self.embedding.first.weight.dtype)
+        skips = self.down(h, context)
+        h = self.mid(skips[-1], context)
+        if residuals:
+            if len(residuals) != len(skips) + 1:
+                raise ValueError(
+                    f"expected {len(skips) + 1} residuals, one a skip and the middle's, got {len(residuals)}"
+                )
+            skips = [skip + residual for skip, residual in zip(skips, residuals, strict=False)]
+            h = h + residuals[-1]
+        return self.up(h, skips, context).to(x.dtype)
+
+    def embed(self, noise_level: Float[Tensor, "B"], cond: Cond, sources: Sources = ()) -> "Context":
+        """What every block hears: its share of the modulation; and what every attention may look at."""
+        numbers = self.modulate(F.silu(self.embedding(noise_level, cond)))
+        return Context(numbers.split(self.modulated, dim=1), sources)
+
+    def down(self, h: Float[Tensor, "B C *sizes"], context: "Context") -> list[Tensor]:
+        """The skips, from the finest to the coarsest; the last is where the middle starts."""
+        h = self.first(h)
+        skips = [h]
+        for part in self.encoder:
+            h = part(h, context) if isinstance(part, Stage) else part(h)
+            skips.append(h)
+        return skips
+
+    def mid(self, h: Float[Tensor, "B W *small"], context: "Context") -> Float[Tensor, "B W *small"]:
+        for stage in self.middle:
+            h = stage(h, context)
+        return h
+
+    def up(
+        self, h: Float[Tensor, "B W *small"], skips: Sequence[Tensor], context: "Context"
+    ) -> Float[Tensor, "B C *sizes"]:
+        """The answer, from the middle's and the skips."""
+        left = list(skips)
+        for part in self.decoder:
+            if isinstance(part, Stage):
+                h = part(torch.cat((h, left.pop()), dim=1), context)
+            else:
+                h = part(h, left[-1].shape[2:])
+        return self.last(F.silu(self.norm(h)))
+
+
+class Context(NamedTuple):
+    """What a pass brings to its blocks: one modulation a block, one list of sources an attention."""
+
+    modulations: Sequence[Tensor]
+    sources: Sources
+
+
+class Stage(nn.Module):
+    """A residual block and, where asked for, the attention that follows it; both know their place."""
+
+    def __init__(self, block: Block, attention: Attention | None, places: tuple[int, int]):
+        super().__init__()
+        self.block = block
+        self.attention = attention
+        self.places = places
+
+    def forward(
+        self, x: Float[Tensor, "B before *sizes"], context: Context
+    ) -> Float[Tensor, "B after *sizes"]:
+        h = self.block(x, context.modulations[self.places[0]])
+        if self.attention is None:
+            return h
+        return self.attention(h, context.sources[self.places[1]] if context.sources else ())
+
+
+__all__ = ["PRESETS", "Context", "Sources", "UNet"]

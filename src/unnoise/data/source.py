@@ -1,0 +1,100 @@
+"""What a data set is: items in raw units with their conditions, in three parts."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from unnoise.config import UserError, nearest
+
+Raw: TypeAlias = npt.NDArray[Any]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Raw items (N, ...) and what is known of each: every leaf of `cond` is (N, ...)."""
+
+    items: Raw
+    cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])
+
+    def __post_init__(self) -> None:
+        for name, leaf in self.cond.items():
+            if len(leaf) != len(self.items):
+                raise ValueError(f"{len(self.items)} items, but {len(leaf)} values of '{name}'")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, indices: npt.ArrayLike) -> tuple[Raw, dict[str, Raw]]:
+        """The raw batch and its conditions at the given indices, in their order."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return self.items[rows], {name: leaf[rows] for name, leaf in self.cond.items()}
+
+
+def join(*parts: Items) -> Items:
+    """Several lots of one source, one after the other; every lot has the same conditions."""
+    names = parts[0].cond.keys()
+    return Items(
+        np.concatenate([part.items for part in parts]),
+        {name: np.concatenate([part.cond[name] for part in parts]) for name in names},
+    )
+
+
+class Source(ABC):
+    """Where items come from.
+
+    `raw` names the modality that reads the items (a key of MODALITIES); `classes` names the values of
+    cond["label"], and is empty where there are no labels. Two equal sources give equal items.
+    """
+
+    name: ClassVar[str]
+    raw: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]] = ()
+
+    def split(self, name: str) -> Items:
+        """The part "train", "validation" or "test"; the parts have no item in common."""
+        if name not in SPLITS:
+            raise UserError(f"there is no split '{name}'; {nearest(name, SPLITS)}")
+        return self._split(name)
+
+    @abstractmethod
+    def _split(self, name: str) -> Items: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class World(Source):
+    """A source without end. Its splits are draws that no seed of `draw` repeats.
+
+    items: size of the training part; held_out: size of validation and of test; seed: which draw they are.
+    Item i of a draw depends on (world, seed, i) alone: a longer draw begins with the shorter one.
+    """
+
+    items: int = 100_000
+    held_out: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("items", "held_out"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is a number of items, at least 1, got {getattr(self, name)}")
+
+    def draw(self, n: int, seed: int) -> Items:
+        """n fresh items of the truth."""
+        if n < 0:
+            raise UserError(f"a draw has 0 items or more, got {n}")
+        return self._make(n, self.name, "draw", seed)
+
+    def _split(self, name: str) -> Items:
+        return self._make(self.items if name == "train" else self.held_out, self.name, name, self.seed)
+
+    @abstractmethod
+    def _make(self, n: int, *words: int | str) -> Items:
+        """n items as a function of the words, through rng.host."""
+
+
+__all__ = ["SPLITS", "Items", "Raw", "Source", "World", "join"]

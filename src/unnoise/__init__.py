@@ -1,0 +1,56 @@
+"""unnoise: diffusion models end to end, from your own data to a trained, measured and sampled model.
+
+Everything here is imported when it is first used: `import unnoise` itself imports nothing heavy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name → module, or module:attribute where the two differ
+_FACE = {
+    "CFG": "unnoise.guide.cfg",
+    "Engine": "unnoise.loop.engine",
+    "Gaussian": "unnoise.process.gaussian",
+    "Job": "unnoise.loop.engine",
+    "Plan": "unnoise.sample.plan",
+    "denoiser": "unnoise.denoise.denoiser",
+    "exact": "unnoise.denoise.exact:",
+    "generate": "unnoise.loop.generate",
+    "nets": "unnoise.nets:",
+    "open": "unnoise.recipe",
+    "plan": "unnoise.sample.samplers",
+    "sample": "unnoise.loop.generate",
+    "schedules": "unnoise.process.schedules:",
+    "train": "unnoise.recipe",
+}
+
+if TYPE_CHECKING:
+    from unnoise import nets as nets
+    from unnoise.denoise import exact as exact
+    from unnoise.denoise.denoiser import denoiser as denoiser
+    from unnoise.guide.cfg import CFG as CFG
+    from unnoise.loop.engine import Engine as Engine
+    from unnoise.loop.engine import Job as Job
+    from unnoise.loop.generate import generate as generate
+    from unnoise.loop.generate import sample as sample
+    from unnoise.process import schedules as schedules
+    from unnoise.process.gaussian import Gaussian as Gaussian
+    from unnoise.recipe import open as open
+    from unnoise.recipe import train as train
+    from unnoise.sample.plan import Plan as Plan
+    from unnoise.sample.samplers import plan as plan
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FACE:
+        raise AttributeError(f"module 'unnoise' has no attribute '{name}'")
+    place = _FACE[name]
+    value = import_module(place[:-1]) if place.endswith(":") else getattr(import_module(place), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FACE])

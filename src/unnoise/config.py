@@ -89,9 +89,7 @@ def arguments(
         nested = parameter.annotation in tables if _hashable(parameter.annotation) else False
         given = fields.get(name, parameter.default)
         if nested and (isinstance(given, (str, Mapping))):
-            values[name], resolved[name] = build(
-                parameter.annotation, given, tables, f"{where}.{name}", context
-            )
+            values[name], resolved[name] = build(parameter.annotation, given, tables, f"{where}.{name}", context)
         elif nested and name not in fields and given is not parameter.empty:
             values[name] = given
             resolved[name] = describe(given, tables[parameter.annotation])

@@ -30,9 +30,14 @@ def align(values: Shaped[Tensor, "B"], x: Shaped[Tensor, "B *dims"]) -> Shaped[T
 
 
 def move(cond: Cond | None, like: Tensor) -> dict[str, Tensor]:
-    """The conditions on the device of `like`; floating leaves in its dtype."""
+    """The conditions on the device of `like`, floating leaves in its dtype.
+
+    Guidance weights stay on the host: they decide which rows are asked, and reading them costs no wait.
+    """
     return {
-        name: leaf.to(like.device, like.dtype if leaf.is_floating_point() else leaf.dtype)
+        name: leaf.cpu()
+        if name == "guidance"
+        else leaf.to(like.device, like.dtype if leaf.is_floating_point() else leaf.dtype)
         for name, leaf in (cond or {}).items()
     }
 

@@ -1,0 +1,83 @@
+"""Classifier-free guidance: a denoiser around a denoiser."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unnoise.denoise.denoiser import Belief, Denoiser
+from unnoise.process.gaussian import Gaussian
+from unnoise.process.level import Level
+from unnoise.tensor import Array, Cond, Tensor, align
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is asked of the inner denoiser, and how its answers go back to the items."""
+
+    x: Tensor
+    level: Level
+    cond: Cond
+    told: list[int]  # the items whose conditional belief is asked, in the order of the rows
+    untold: list[int]  # those whose unconditional belief follows
+    weights: Array  # (B,)
+
+
+@dataclass(frozen=True)
+class CFG:
+    """D = (1 − w)·D(x | nothing) + w·D(x | cond)  (Ho & Salimans, 2022, Eq. 6, for the posterior mean).
+
+    null: the value of each condition that means nothing; weight: w where cond has no 'guidance', a leaf (B,)
+    of weights per item. A plan's row multiplies w − 1 by its own factor: guidance in an interval. w = 1 is the
+    conditional belief and w = 0 the unconditional, bit for bit, and neither asks for the other.
+    """
+
+    inner: Denoiser
+    null: Mapping[str, int | float]
+    weight: float = 1.0
+
+    @property
+    def process(self) -> Gaussian:
+        """The inner denoiser's."""
+        return self.inner.process
+
+    def __call__(self, x: Tensor, level: Level, cond: Cond) -> Belief:
+        """The guided belief, by one stacked call of the inner denoiser."""
+        rows = self.expand(x, level, cond)
+        return self.combine(rows, self.inner(rows.x, rows.level, rows.cond))
+
+    def expand(self, x: Tensor, level: Level, cond: Cond) -> Rows:
+        """The rows to ask: conditional where w is not 0, unconditional where w is not 1."""
+        given = cond.get("guidance")
+        plain = np.full(len(x), self.weight) if given is None else np.array(given.tolist(), dtype=np.float64)
+        weights = 1 + level.weight * (plain - 1)
+        told = np.flatnonzero(weights != 0).tolist()
+        untold = np.flatnonzero(weights != 1).tolist()
+        inner = {name: leaf for name, leaf in cond.items() if name != "guidance"}
+        if not untold:
+            return Rows(x, level, inner, told, untold, weights)
+        items = torch.as_tensor(told + untold, device=x.device)
+        asked = {name: self._with_null(name, leaf[items], len(told)) for name, leaf in inner.items()}
+        return Rows(x[items], level.take(told + untold), asked, told, untold, weights)
+
+    def _with_null(self, name: str, leaf: Tensor, first: int) -> Tensor:
+        if name in self.null:
+            leaf[first:] = self.null[name]
+        return leaf
+
+    def combine(self, rows: Rows, answer: Belief) -> Belief:
+        """(1 − w)·u + w·c per item; c or u alone where the other was not asked."""
+        if not rows.untold:
+            return answer
+        told, untold = answer.x0[: len(rows.told)], answer.x0[len(rows.told) :]
+        x0 = answer.x0.new_empty(len(rows.weights), *answer.x0.shape[1:])
+        x0[torch.as_tensor(rows.untold, device=x0.device)] = untold
+        x0[torch.as_tensor(rows.told, device=x0.device)] = told
+        both = sorted(set(rows.told) & set(rows.untold))
+        if both:
+            w = align(torch.from_numpy(rows.weights[both]).to(x0.dtype).to(x0.device), x0[: len(both)])
+            c = told[torch.as_tensor([rows.told.index(i) for i in both], device=x0.device)]
+            u = untold[torch.as_tensor([rows.untold.index(i) for i in both], device=x0.device)]
+            x0[torch.as_tensor(both, device=x0.device)] = (1 - w) * u + w * c
+        return Belief(x0)

@@ -1,0 +1,6 @@
+"""The loops that introduce samplers to denoisers."""
+
+from unnoise.loop.engine import Done, Engine, Event, Failed, Job, Step, Ticket
+from unnoise.loop.generate import generate, sample
+
+__all__ = ["Done", "Engine", "Event", "Failed", "Job", "Step", "Ticket", "generate", "sample"]

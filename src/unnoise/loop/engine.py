@@ -1,0 +1,313 @@
+"""The open loop: items come and go between steps, and all that wait share one network call.
+
+The engine is synchronous and knows no transport. Items of different plans, step counts, seeds, guidance
+weights and conditions stand in one batch; a new item starts at the next tick. Network calls are padded to
+a few sizes: at one size an item's bits do not depend on its company, across sizes they agree to rounding.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from unnoise import rng
+from unnoise.config import UserError
+from unnoise.denoise.denoiser import Belief, Denoiser
+from unnoise.loop.generate import check_cond, home
+from unnoise.process.level import Level
+from unnoise.sample.plan import Plan
+from unnoise.sample.step import State
+from unnoise.tensor import Cond, Tensor, move
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is wanted: one sample for each seed, by one plan. cond: leaves (len(seeds), ...); start as in `sample`."""
+
+    plan: Plan
+    shape: tuple[int, ...]
+    seeds: Sequence[int]
+    cond: Cond = field(default_factory=dict[str, Tensor])
+    start: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Names a job that was submitted."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Item `index` of a job has moved one row: x0 is its present belief, a preview."""
+
+    ticket: Ticket
+    index: int
+    row: int
+    rows: int
+    x0: Tensor
+
+
+@dataclass(frozen=True)
+class Done:
+    """Item `index` of a job is finished: x is its sample."""
+
+    ticket: Ticket
+    index: int
+    x: Tensor
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Item `index` of a job ended in numbers that are not finite; the others go on."""
+
+    ticket: Ticket
+    index: int
+    reason: str
+
+
+Event: TypeAlias = Step | Done | Failed
+LaneKey: TypeAlias = tuple[Any, ...]
+
+
+@dataclass
+class _Item:
+    """One sample under way, or waiting for a place (row 0, no state)."""
+
+    ticket: Ticket
+    index: int
+    plan: Plan
+    seed: int
+    cond: dict[str, Tensor]  # leaves (1, ...)
+    start: Tensor | None  # (1, ...)
+    lam: tuple[np.ndarray, np.ndarray]  # the ends of each row's noise
+    row: int = 0
+
+
+@dataclass
+class _Lane:
+    """Items of one shape and one set of conditions: what can stand in one batch."""
+
+    shape: tuple[int, ...]
+    items: list[_Item] = field(default_factory=list[_Item])
+    state: State | None = None
+    cond: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+class Engine:
+    """Runs jobs on one denoiser: `submit`, then `tick` until nothing is left; `cancel` at any time.
+
+    places: items under way at a time; sizes: what network calls are padded to, least first, the largest
+    repeated where guidance asks for more rows.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        places: int = 64,
+        sizes: Sequence[int] = (4, 8, 16, 32, 64),
+        device: torch.device | str | None = None,
+    ) -> None:
+        if places < 1 or not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+            raise UserError(f"an engine needs a place and rising sizes, got {places} places, sizes {tuple(sizes)}")
+        self.denoiser, self.places, self.sizes = denoiser, places, tuple(sizes)
+        self._like = torch.zeros(0, device=device or home(denoiser))
+        self._lanes: dict[LaneKey, _Lane] = {}
+        self._waiting: deque[tuple[LaneKey, _Item]] = deque()
+        self._turns: deque[LaneKey] = deque()
+        self._tickets = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way or waiting."""
+        return bool(self._turns or self._waiting)
+
+    @property
+    def under_way(self) -> int:
+        """Items that hold a place."""
+        return sum(len(lane.items) for lane in self._lanes.values())
+
+    def submit(self, job: Job) -> Ticket:
+        """Queues every item of a job, after those that wait. Raises UserError where its parts do not fit."""
+        if len(job.seeds) == 0:
+            raise UserError("a job needs at least one seed")
+        if job.start is not None and tuple(job.start.shape) != (len(job.seeds), *job.shape):
+            raise UserError(f"start has shape {tuple(job.start.shape)}, expected {(len(job.seeds), *job.shape)}")
+        cond = move(job.cond, self._like)
+        check_cond(cond, len(job.seeds))
+        ticket = Ticket(self._tickets)
+        self._tickets += 1
+        schedule = self.denoiser.process.schedule
+        first, last = (schedule.logsnr(t) / 2 for t in job.plan.noise_ends())
+        key = (tuple(job.shape), *((n, v.dtype, tuple(v.shape[1:])) for n, v in sorted(cond.items())))
+        for index, seed in enumerate(job.seeds):
+            own = {name: leaf[index : index + 1] for name, leaf in cond.items()}
+            start = None if job.start is None else job.start[index : index + 1].to(self._like)
+            self._waiting.append((key, _Item(ticket, index, job.plan, int(seed), own, start, (first, last))))
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> int:
+        """Drops what a job still has waiting or under way; how many items that were."""
+        before = len(self._waiting) + self.under_way
+        self._waiting = deque((key, item) for key, item in self._waiting if item.ticket != ticket)
+        for key in list(self._lanes):
+            lane = self._lanes[key]
+            self._keep(key, [i for i, item in enumerate(lane.items) if item.ticket != ticket])
+        return before - len(self._waiting) - self.under_way
+
+    @torch.no_grad()
+    def tick(self) -> list[Event]:
+        """Admits what waits, oldest first; then one network call and one step for the lane whose turn it is."""
+        self._admit()
+        if not self._turns:
+            return []
+        key = self._turns[0]
+        self._turns.rotate(-1)
+        lane = self._lanes[key]
+        assert lane.state is not None  # a lane with items has a state
+        level = self._level(lane)
+        belief = self._believe(self.denoiser, lane.state.x, level, lane.cond)
+        noise = self._noise(lane, lane.state.x)
+        plans, rows = [item.plan for item in lane.items], [item.row for item in lane.items]
+        gathered = plans[0].gather(plans, rows, len(lane.state.memory), lane.state.x)
+        lane.state = gathered.advance(lane.state, belief.x0, noise)
+        return self._hand_out(key, lane, belief)
+
+    def run(self, job: Job) -> Tensor:
+        """Submits one job and ticks until it is done: its samples, in the order of its seeds."""
+        ticket = self.submit(job)
+        found: dict[int, Tensor] = {}
+        while len(found) < len(job.seeds):
+            for event in self.tick():
+                if isinstance(event, Failed) and event.ticket == ticket:
+                    raise FloatingPointError(f"item {event.index}: {event.reason}")
+                if isinstance(event, Done) and event.ticket == ticket:
+                    found[event.index] = event.x
+        return torch.stack([found[index] for index in range(len(job.seeds))])
+
+    def _admit(self) -> None:
+        """Moves the oldest waiting items into free places."""
+        arrivals: dict[LaneKey, list[_Item]] = {}
+        for _ in range(min(len(self._waiting), self.places - self.under_way)):
+            key, item = self._waiting.popleft()
+            arrivals.setdefault(key, []).append(item)
+        for key, items in arrivals.items():
+            if key not in self._lanes:
+                self._lanes[key] = _Lane(shape=key[0])
+                self._turns.append(key)
+            self._join(self._lanes[key], items)
+
+    def _join(self, lane: _Lane, items: list[_Item]) -> None:
+        cond = {name: torch.cat([item.cond[name] for item in items]) for name in items[0].cond}
+        starts = [self._begin(lane.shape, item) for item in items]
+        memories = max(item.plan.memories for item in items)
+        fresh = items[0].plan.begin(torch.cat(starts))
+        if lane.state is not None:
+            memories = max(memories, len(lane.state.memory))
+            lane.state = _concatenate(_widen(lane.state, memories), _widen(fresh, memories))
+            lane.cond = {name: torch.cat([lane.cond[name], leaf]) for name, leaf in cond.items()}
+        else:
+            lane.state, lane.cond = _widen(fresh, memories), cond
+        lane.items.extend(items)
+
+    def _begin(self, shape: tuple[int, ...], item: _Item) -> Tensor:
+        if item.start is not None:
+            return item.start
+        return self.denoiser.process.prior(shape, [item.seed], self._like, item.plan.start, item.cond)
+
+    def _level(self, lane: _Lane) -> Level:
+        t, to, weight = (
+            np.array([getattr(item.plan, name)[item.row] for item in lane.items]) for name in ("t", "to", "weight")
+        )
+        return self.denoiser.process.level(t, self._like, to, weight)
+
+    def _believe(self, denoiser: Any, x: Tensor, level: Level, cond: Cond) -> Belief:
+        """A wrapper's rows are expanded here, so that all rows of all items go through one padded call."""
+        if not hasattr(denoiser, "expand"):
+            return self._padded(denoiser, x, level, cond)
+        rows = denoiser.expand(x, level, cond)
+        return denoiser.combine(rows, self._believe(denoiser.inner, rows.x, rows.level, rows.cond))
+
+    def _padded(self, denoiser: Denoiser, x: Tensor, level: Level, cond: Cond) -> Belief:
+        """The belief about each row, in calls of the fixed sizes; the last row fills what is left."""
+        answers: list[Belief] = []
+        count = len(x)
+        for first in range(0, count, self.sizes[-1]):
+            last = min(first + self.sizes[-1], count)
+            size = next(size for size in self.sizes if size >= last - first)
+            rows = [*range(first, last), *[last - 1] * (size - last + first)]
+            whole = size == count
+            index = torch.as_tensor(rows, device=x.device)
+            asked = cond if whole else {n: leaf[index.to(leaf.device)] for n, leaf in cond.items()}
+            belief = denoiser(x if whole else x[index], level if whole else level.take(rows), asked)
+            kept = last - first
+            answers.append(Belief(belief.x0[:kept], None if belief.v is None else belief.v[:kept]))
+        if len(answers) == 1:
+            return answers[0]
+        v = None if answers[0].v is None else torch.cat([a.v for a in answers if a.v is not None])
+        return Belief(torch.cat([a.x0 for a in answers]), v)
+
+    def _noise(self, lane: _Lane, like: Tensor) -> Tensor | None:
+        """Fresh noise for the items whose row has a noise column, zeros for the others; None if no row has."""
+        drawn = [i for i, item in enumerate(lane.items) if item.plan.draws(item.row)]
+        if not drawn:
+            return None
+        items = [lane.items[i] for i in drawn]
+        rows = [item.row for item in items]
+        first, last = (np.array([item.lam[side][item.row] for item in items]) for side in (0, 1))
+        fresh = rng.brownian([item.seed for item in items], first, last, rows, lane.shape, like)
+        index = torch.as_tensor(drawn, device=like.device)
+        own = {name: leaf[index.to(leaf.device)] for name, leaf in lane.cond.items()}
+        return torch.zeros_like(like).index_copy(0, index, self.denoiser.process.constrain(fresh, own))
+
+    def _hand_out(self, key: LaneKey, lane: _Lane, belief: Belief) -> list[Event]:
+        assert lane.state is not None
+        events: list[Event] = []
+        for i, item in enumerate(lane.items):
+            item.row += 1
+            events.append(Step(item.ticket, item.index, item.row, item.plan.rows, belief.x0[i]))
+        finished = [i for i, item in enumerate(lane.items) if item.row == item.plan.rows]
+        if finished:
+            samples = lane.state.base[torch.as_tensor(finished, device=self._like.device)]
+            finite = torch.isfinite(samples).flatten(1).all(1).tolist()  # one wait, only where items finish
+            for i, x, fine in zip(finished, samples, finite, strict=True):
+                item = lane.items[i]
+                if fine:
+                    events.append(Done(item.ticket, item.index, x))
+                else:
+                    events.append(Failed(item.ticket, item.index, "the sample is not finite"))
+            self._keep(key, [i for i, item in enumerate(lane.items) if item.row < item.plan.rows])
+        return events
+
+    def _keep(self, key: LaneKey, stay: list[int]) -> None:
+        """Leaves only the given items of a lane in their places."""
+        lane = self._lanes[key]
+        if len(stay) == len(lane.items):
+            return
+        if not stay:
+            del self._lanes[key]
+            self._turns.remove(key)
+            return
+        assert lane.state is not None
+        index = torch.as_tensor(stay, device=self._like.device)
+        lane.items = [lane.items[i] for i in stay]
+        lane.cond = {name: leaf[index.to(leaf.device)] for name, leaf in lane.cond.items()}
+        old = lane.state
+        lane.state = State(old.x[index], old.base[index], tuple(m[index] for m in old.memory))
+
+
+def _widen(state: State, memories: int) -> State:
+    empty = (torch.zeros_like(state.x),) * (memories - len(state.memory))
+    return State(state.x, state.base, (*state.memory, *empty))
+
+
+def _concatenate(first: State, second: State) -> State:
+    return State(
+        torch.cat([first.x, second.x]),
+        torch.cat([first.base, second.base]),
+        tuple(torch.cat(pair) for pair in zip(first.memory, second.memory, strict=True)),
+    )

@@ -1,0 +1,82 @@
+"""The closed loop: one plan, one batch, from noise to samples."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from unnoise import rng
+from unnoise.config import UserError
+from unnoise.denoise.denoiser import Belief, Denoiser
+from unnoise.sample.plan import Plan
+from unnoise.sample.step import State
+from unnoise.tensor import Cond, Tensor, move
+
+
+@torch.no_grad()
+def generate(
+    denoiser: Denoiser,
+    plan: Plan,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    cond: Cond | None = None,
+    start: Tensor | None = None,
+    device: torch.device | str | None = None,
+) -> Iterator[tuple[State, Belief]]:
+    """Yields (state, belief) after every question: belief.x0 is a preview, the last state's base the sample.
+
+    shape: of one item; seeds: one per item, all that its noise depends on; cond: leaves (B, ...);
+    start: x at plan.start (B, *shape) instead of noise; device: of the denoiser if None.
+    """
+    if start is not None and tuple(start.shape) != (len(seeds), *shape):
+        raise UserError(f"start has shape {tuple(start.shape)}, expected {(len(seeds), *shape)} (one per seed)")
+    like = torch.zeros(0, device=device or home(denoiser)) if start is None else start
+    process = denoiser.process
+    given = move(cond, like)
+    check_cond(given, len(seeds))
+    x = process.prior(shape, seeds, like, plan.start, given) if start is None else start
+    levels = process.level(plan.t, x, plan.to, plan.weight)
+    lam = [process.schedule.logsnr(t) / 2 for t in plan.noise_ends()]
+    batch = len(seeds)
+    state = plan.begin(x)
+    for row, step in enumerate(plan.specialise()):
+
+        def draw(row: int = row) -> Tensor:
+            ends = [np.full(batch, side[row]) for side in lam]
+            noise = rng.brownian(seeds, ends[0], ends[1], [row] * batch, shape, x)
+            return process.constrain(noise, given)
+
+        belief = denoiser(state.x, levels.repeat(row, batch), given)
+        state = step(state, belief.x0, draw)
+        yield state, belief
+
+
+def sample(
+    denoiser: Denoiser,
+    plan: Plan,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    cond: Cond | None = None,
+    start: Tensor | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """The samples of a plan, (B, *shape): the base after the last row. Arguments as of `generate`."""
+    states = deque((state for state, _ in generate(denoiser, plan, shape, seeds, cond, start, device)), maxlen=1)
+    return states[0].base
+
+
+def home(denoiser: Denoiser) -> torch.device:
+    """Where a denoiser's numbers live: its network's device, through any wrappers; the CPU for closed forms."""
+    net = getattr(denoiser, "net", None)
+    if isinstance(net, torch.nn.Module):
+        return next((p.device for p in net.parameters()), torch.device("cpu"))
+    inner = getattr(denoiser, "inner", None)
+    return torch.device("cpu") if inner is None else home(inner)
+
+
+def check_cond(cond: Cond, batch: int) -> None:
+    """Raises where a condition does not have one value per item."""
+    for name, leaf in cond.items():
+        if leaf.ndim == 0 or leaf.shape[0] != batch:
+            raise UserError(f"condition '{name}' has shape {tuple(leaf.shape)}, expected {batch} values, one per seed")

@@ -40,17 +40,20 @@ class ZeroTerminal(Preserving):
 
     def log_abar(self, t: Array) -> Array:
         lost = -np.expm1(self._base.log_abar(t) / 2) / (1 - self._last)  # 1 − alpha'
+        lost = np.where(np.asarray(t) < 1, np.minimum(lost, 1), 1.0)  # exactly nothing is left at t = 1
         with np.errstate(divide="ignore"):
-            return 2 * np.log1p(-np.minimum(lost, 1))
+            return 2 * np.log1p(-lost)
 
     def decay(self, t: Array) -> Array:
         alpha = self._base.alpha(t)
-        with np.errstate(divide="ignore"):
-            return self._base.decay(t) * alpha / (alpha - self._last)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(self._last > 0, alpha / (alpha - self._last), 1.0)
+        return self._base.decay(t) * share
 
     def _time_of(self, log_abar: Array) -> Array:
         lost = -np.expm1(log_abar / 2) * (1 - self._last)
-        return self._base._time_of(2 * np.log1p(-lost))
+        with np.errstate(divide="ignore"):
+            return self._base._time_of(2 * np.log1p(-lost))
 
     def betas(self, steps: int) -> Array:
         """The paper's own arrays: sqrt(abar_1) is kept, sqrt(abar_T) becomes 0; beta_T = 1."""

@@ -9,6 +9,8 @@ from unnoise.config import UserError
 from unnoise.process.schedule import Schedule
 from unnoise.tensor import Array
 
+FIRST = 2.0**-60  # the time of sigma_min: t = 0 itself is clean
+
 
 class _Ladder(Schedule):
     """alpha = 1 and sigma from a least to a largest noise (variance exploding); 0 at t = 0 exactly."""
@@ -23,12 +25,21 @@ class _Ladder(Schedule):
     @abstractmethod
     def _noise(self, t: Array) -> Array: ...
 
+    @abstractmethod
+    def _time_of(self, sigma: Array) -> Array: ...
+
     def alpha(self, t: Array) -> Array:
         return np.ones_like(np.asarray(t, dtype=np.float64))
 
     def sigma(self, t: Array) -> Array:
         t = np.asarray(t, dtype=np.float64)
         return np.where(t > 0, self._noise(t), 0.0)
+
+    def time(self, logsnr: Array) -> Array:
+        with np.errstate(over="ignore"):
+            sigma = np.exp(-np.asarray(logsnr, dtype=np.float64) / 2)
+        within = np.clip(sigma, self.sigma_min, self.sigma_max)
+        return np.where(sigma > 0, np.clip(self._time_of(within), FIRST, 1), 0.0)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -49,11 +60,8 @@ class Geometric(_Ladder):
         rate = -2 * np.log(self.sigma_max / self.sigma_min)
         return np.where(np.asarray(t) > 0, rate, -np.inf)
 
-    def time(self, logsnr: Array) -> Array:
-        log_sigma = -np.asarray(logsnr, dtype=np.float64) / 2
-        log_least = np.log(self.sigma_min)
-        t = (log_sigma - log_least) / (np.log(self.sigma_max) - log_least)
-        return np.clip(t, 0, 1)
+    def _time_of(self, sigma: Array) -> Array:
+        return np.log(sigma / self.sigma_min) / np.log(self.sigma_max / self.sigma_min)
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,9 @@ class Karras(_Ladder):
         rate = -2 * self.rho * (last - first) / (first + np.asarray(t) * (last - first))
         return np.where(np.asarray(t) > 0, rate, -np.inf)
 
-    def time(self, logsnr: Array) -> Array:
+    def _time_of(self, sigma: Array) -> Array:
         first, last = self._ends()
-        with np.errstate(over="ignore"):
-            root = np.exp(-np.asarray(logsnr, dtype=np.float64) / 2 / self.rho)
-        return np.clip((root - first) / (last - first), 0, 1)
+        return (sigma ** (1 / self.rho) - first) / (last - first)
 
 
 @dataclass(frozen=True)
@@ -113,4 +119,5 @@ class Flow(Schedule):
 
     def time(self, logsnr: Array) -> Array:
         ratio_log = -np.asarray(logsnr, dtype=np.float64) / 2 - np.log(self.shift)  # log t/(1 − t)
-        return 1 / (1 + np.exp(-np.clip(ratio_log, -700, 700)))
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-ratio_log))

@@ -10,9 +10,7 @@ import numpy as np
 
 from unnoise.tensor import Array
 
-FINEST = (
-    0.002  # sigma/alpha below which a picture of unit scale has nothing left to tell (Karras et al., 2022)
-)
+FINEST = 0.002  # sigma/alpha below which data of unit scale is all told (Karras et al., 2022)
 COARSEST = 1000.0  # sigma/alpha above which nothing of the data is left to see
 CHAIN = 1000  # steps that textbooks count from data to noise
 
@@ -79,7 +77,7 @@ class Preserving(Schedule):
 
     def slope(self, t: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.decay(t) / np.expm1(self.log_abar(t))
+            return -self.decay(t) / (0 - np.expm1(self.log_abar(t)))  # 0 −, as in sigma
 
     def time(self, logsnr: Array) -> Array:
         return np.clip(self._time_of(-np.logaddexp(0, -np.asarray(logsnr, dtype=np.float64))), 0, 1)

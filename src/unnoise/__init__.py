@@ -14,16 +14,15 @@ _FACE = {
     "Engine": "unnoise.loop.engine",
     "Gaussian": "unnoise.process.gaussian",
     "Job": "unnoise.loop.engine",
-    "Plan": "unnoise.sample.plan",
+    "Plan": "unnoise.samplers.plan",
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
     "generate": "unnoise.loop.generate",
     "nets": "unnoise.nets:",
     "open": "unnoise.recipe",
-    "plan": "unnoise.sample.samplers",
+    "plan": "unnoise.samplers.table",
     "sample": "unnoise.loop.generate",
     "schedules": "unnoise.process.schedules:",
-    "train": "unnoise.recipe",
 }
 
 if TYPE_CHECKING:
@@ -38,9 +37,8 @@ if TYPE_CHECKING:
     from unnoise.process import schedules as schedules
     from unnoise.process.gaussian import Gaussian as Gaussian
     from unnoise.recipe import open as open
-    from unnoise.recipe import train as train
-    from unnoise.sample.plan import Plan as Plan
-    from unnoise.sample.samplers import plan as plan
+    from unnoise.samplers.plan import Plan as Plan
+    from unnoise.samplers.table import plan as plan
 
 
 def __getattr__(name: str) -> Any:

@@ -18,8 +18,8 @@ from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.loop.generate import check_cond, home
 from unnoise.process.level import Level
-from unnoise.sample.plan import Plan
-from unnoise.sample.step import State
+from unnoise.samplers.plan import Plan
+from unnoise.samplers.step import State
 from unnoise.tensor import Cond, Tensor, move
 
 

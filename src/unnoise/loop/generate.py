@@ -9,8 +9,8 @@ import torch
 from unnoise import rng
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
-from unnoise.sample.plan import Plan
-from unnoise.sample.step import State
+from unnoise.samplers.plan import Plan
+from unnoise.samplers.step import State
 from unnoise.tensor import Cond, Tensor, move
 
 

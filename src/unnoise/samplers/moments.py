@@ -3,7 +3,7 @@
 import numpy as np
 
 from unnoise.process.schedule import Schedule
-from unnoise.sample.plan import Plan
+from unnoise.samplers.plan import Plan
 from unnoise.tensor import Array
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.sample.path import BASE, NOISE, Path, Pen, memory
-from unnoise.sample.plan import Plan
+from unnoise.samplers.path import BASE, NOISE, Path, Pen, memory
+from unnoise.samplers.plan import Plan
 
 
 def ddpm(path: Path, variance: str = "posterior") -> Plan:

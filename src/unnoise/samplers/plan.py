@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.sample.step import Rows, State, Step, begin, gather, row_step
+from unnoise.samplers.step import Rows, State, Step, begin, gather, row_step
 from unnoise.tensor import Array, Tensor
 
 NAMES = ("t", "keep", "slot", "base", "ask", "to", "weight")

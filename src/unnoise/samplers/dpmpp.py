@@ -1,7 +1,7 @@
 """DPM-Solver++: exponential integrators of the data prediction in lambda = log(alpha/sigma)."""
 
-from unnoise.sample.path import BASE, Path, Pen, memory
-from unnoise.sample.plan import Plan
+from unnoise.samplers.path import BASE, Path, Pen, memory
+from unnoise.samplers.plan import Plan
 
 
 def dpmpp_2m(path: Path) -> Plan:

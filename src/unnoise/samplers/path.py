@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unnoise.process.schedule import Schedule
-from unnoise.sample.plan import Plan
+from unnoise.samplers.plan import Plan
 from unnoise.tensor import Array
 
 BASE, NOISE = 0, -1  # columns of a row; memory j is column j + 1

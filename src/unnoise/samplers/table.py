@@ -9,10 +9,10 @@ import numpy as np
 
 from unnoise.config import UserError, arguments, choose
 from unnoise.process.schedule import Schedule
-from unnoise.sample import dpmpp, euler
-from unnoise.sample.grid import times
-from unnoise.sample.path import Path
-from unnoise.sample.plan import Plan
+from unnoise.samplers import dpmpp, euler
+from unnoise.samplers.grid import times
+from unnoise.samplers.path import Path
+from unnoise.samplers.plan import Plan
 from unnoise.tensor import Array
 
 

@@ -36,9 +36,7 @@ class Mixture(World):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dim < 1 or self.components < 1:
-            raise UserError(
-                f"a mixture has at least 1 dimension and 1 component, got {self.dim} and {self.components}"
-            )
+            raise UserError(f"a mixture has at least 1 dimension and 1 component, got {self.dim} and {self.components}")
         if not 0 <= self.between < 1:
             raise UserError(f"between is a share of the variance, from 0 to below 1, got {self.between}")
         if not 0 <= self.decay < np.inf:

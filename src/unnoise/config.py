@@ -22,7 +22,7 @@ class UserError(ValueError):
 def nearest(name: object, options: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
     """The end of an error's sentence: the nearest option, or all of them."""
     close = get_close_matches(str(name), list(options), n=1, cutoff=0.6)
-    listed = ", ".join(options)
+    listed = ", ".join(options) or "nothing (it has none)"
     return f"did you mean '{close[0]}'? (of: {listed})" if close else f"expected one of: {listed}"
 
 
@@ -50,14 +50,14 @@ def build(
     if isinstance(node, str):
         node = {"kind": node}
     if not isinstance(node, Mapping) or not isinstance(node.get("kind"), str):
-        raise UserError(f"{where} has no kind: expected a name or a table with 'kind', got {node!r}")
+        raise UserError(f"{where or 'the node'} has no kind: expected a name or a table with 'kind', got {node!r}")
     fields: dict[str, Any] = {str(k): v for k, v in node.items() if k != "kind"}
-    factory: Callable[..., Any] = choose(f"{where} of kind", node["kind"], table)
+    factory: Callable[..., Any] = choose(f"{where} of kind".lstrip(), node["kind"], table)
     values, resolved = arguments(factory, fields, tables, where, context)
     try:
         made = factory(**values)
     except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
+        raise UserError(f"{where or node['kind']}: {error}") from None
     return made, {"kind": node["kind"], **resolved}
 
 
@@ -78,7 +78,7 @@ def arguments(
     own = {name for name in parameters if name not in context or name in fields}
     for name in fields:
         if name not in parameters:
-            raise UserError(f"{where} has no field '{name}'; {nearest(name, sorted(own))}")
+            raise UserError(f"{where or 'the node'} has no field '{name}'; {nearest(name, sorted(own))}")
     values: dict[str, Any] = {name: context[name] for name in parameters if name in context}
     resolved: dict[str, Any] = {}
     plain: dict[str, Any] = {}
@@ -89,10 +89,12 @@ def arguments(
         nested = parameter.annotation in tables if _hashable(parameter.annotation) else False
         given = fields.get(name, parameter.default)
         if nested and (isinstance(given, (str, Mapping))):
-            values[name], resolved[name] = build(parameter.annotation, given, tables, f"{where}.{name}", context)
-        elif nested and name not in fields and given is not parameter.empty:
+            values[name], resolved[name] = build(
+                parameter.annotation, given, tables, f"{where}.{name}".lstrip("."), context
+            )
+        elif nested and type(given) in tables[parameter.annotation].values():
             values[name] = given
-            resolved[name] = describe(given, tables[parameter.annotation])
+            resolved[name] = describe(given, tables)
         elif name in fields or parameter.default is parameter.empty:
             plain[name] = (parameter.annotation, ...)
         else:
@@ -104,7 +106,7 @@ def arguments(
         checked = model(**{name: fields[name] for name in plain if name in fields})
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(map(str, (where, *first["loc"])))
+        path = ".".join(map(str, (where, *first["loc"]))).lstrip(".")
         if first["type"] == "missing":
             raise UserError(f"{path} is missing") from None
         raise UserError(f"{path}: {first['msg'].lower()}, got {first['input']!r}") from None
@@ -113,11 +115,15 @@ def arguments(
     return values, {name: _plain(value) for name, value in resolved.items()}
 
 
-def describe(thing: Any, table: Table) -> dict[str, Any]:
-    """The node of an object whose fields are its parameters."""
-    kind = next((k for k, made in table.items() if made is type(thing)), type(thing).__name__)
-    fields = inspect.signature(type(thing)).parameters
-    return {"kind": kind, **{name: _plain(getattr(thing, name)) for name in fields}}
+def describe(thing: Any, tables: Tables) -> dict[str, Any]:
+    """The node of an object from one of the tables, whose fields are its parameters; nodes within nodes too."""
+    kind = next(k for table in tables.values() for k, made in table.items() if made is type(thing))
+    known = {made for table in tables.values() for made in table.values()}
+    fields = {name: getattr(thing, name) for name in inspect.signature(type(thing)).parameters}
+    return {
+        "kind": kind,
+        **{name: describe(v, tables) if type(v) in known else _plain(v) for name, v in fields.items()},
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -108,18 +108,14 @@ class EDM:
 
     def __post_init__(self) -> None:
         if not self.sigma_data > 0:
-            raise UserError(
-                f"sigma_data is the deviation of the data and must be positive, got {self.sigma_data}"
-            )
+            raise UserError(f"sigma_data is the deviation of the data and must be positive, got {self.sigma_data}")
 
     def __call__(self, level: Level) -> Coefficients:
         """skip = alpha·sd²/v, out = sigma·sd/sqrt(v), inp = 1/sqrt(v)."""
         alpha, sigma, sd = level.alpha, level.sigma, self.sigma_data
         power = alpha.square() * sd**2 + sigma.square()
         root = power.sqrt()
-        return Coefficients(
-            alpha * sd**2 / power, sigma * sd / root, 1 / root, sigma / (sd * root), -alpha * sd / root
-        )
+        return Coefficients(alpha * sd**2 / power, sigma * sd / root, 1 / root, sigma / (sd * root), -alpha * sd / root)
 
 
 Kind: TypeAlias = Data | Noise | Velocity | Score | Flow | Mean | EDM
@@ -154,10 +150,14 @@ def to_data(value: Tensor, x: Tensor, level: Level, kind: str | Target) -> Float
 
 
 def from_data(x0: Tensor, x: Tensor, level: Level, kind: str | Target) -> Float[Tensor, "B *dims"]:
-    """The value of a target from x_0: (x_0 − skip·x)/out. Refuses where out is 0 or not finite."""
+    """The value of a target from x_0: data·x_0 + (noise/sigma)·(x − alpha·x_0).
+
+    The same as (x_0 − skip·x)/out, and regular at alpha = 0; refuses where sigma is 0 and noise is wanted.
+    """
     c = named(kind)(level)
-    _refuse(kind, level, torch.isfinite(c.out) & (c.out != 0), "it cannot be told from x_0")
-    return (x0 - align(c.skip, x) * x) / align(c.out, x)
+    share = torch.where(c.noise == 0, c.noise, c.noise / level.sigma)
+    _refuse(kind, level, torch.isfinite(share), "it cannot be told from x_0")
+    return align(c.data, x) * x0 + align(share, x) * (x - align(level.alpha, x) * x0)
 
 
 def convert(

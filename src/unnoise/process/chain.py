@@ -110,7 +110,8 @@ class Discrete(Preserving):
         place = np.asarray(t, dtype=np.float64) * self.T
         place = np.where(np.abs(place - np.rint(place)) < 1e-9, np.rint(place), place)  # k/T·T is k
         index = np.clip(np.floor(place), 0, self.T - 1).astype(np.int64)
-        return place - index, self._knots[index], self._knots[index + 1]
+        part = np.asarray(place - index, dtype=np.float64)
+        return part, self._knots[index], self._knots[index + 1]
 
     def log_abar(self, t: Array) -> Array:
         part, left, right = self._piece(t)

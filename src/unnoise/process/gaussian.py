@@ -52,9 +52,7 @@ class Gaussian:
         if not 0 <= s <= t <= 1:
             raise ValueError(f"a step forward needs 0 <= s <= t <= 1, got s = {s}, t = {t}")
         ends = np.array([s, t], dtype=np.float64)
-        alpha, sigma, logsnr = (
-            f(ends) for f in (self.schedule.alpha, self.schedule.sigma, self.schedule.logsnr)
-        )
+        alpha, sigma, logsnr = (f(ends) for f in (self.schedule.alpha, self.schedule.sigma, self.schedule.logsnr))
         if alpha[0] == 0:
             raise ValueError(f"nothing of the data is left at s = {s} (alpha is 0), so no step starts there")
         # sigma_t²·(1 − exp(logSNR_t − logSNR_s)): the difference of variances without cancellation

@@ -1,0 +1,42 @@
+"""How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
+
+from unnoise.train import checkpoint, history
+from unnoise.train.checkpoint import Checkpoint
+from unnoise.train.config import TrainConfig
+from unnoise.train.draws import Draws
+from unnoise.train.ema import Averages, Power
+from unnoise.train.flat import fit
+from unnoise.train.held_out import ByLevel, HeldOut
+from unnoise.train.levels import LEVELS, Levels
+from unnoise.train.lock import lock
+from unnoise.train.objective import OBJECTIVES, Loss, Objective, Regression
+from unnoise.train.order import Feed, Shuffled
+from unnoise.train.trainer import Diverged, Tick, Trainer
+from unnoise.train.weights import WEIGHTS, Weight
+
+__all__ = [
+    "LEVELS",
+    "OBJECTIVES",
+    "WEIGHTS",
+    "Averages",
+    "ByLevel",
+    "Checkpoint",
+    "Diverged",
+    "Draws",
+    "Feed",
+    "HeldOut",
+    "Levels",
+    "Loss",
+    "Objective",
+    "Power",
+    "Regression",
+    "Shuffled",
+    "Tick",
+    "TrainConfig",
+    "Trainer",
+    "Weight",
+    "checkpoint",
+    "fit",
+    "history",
+    "lock",
+]

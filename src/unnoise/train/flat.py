@@ -1,0 +1,58 @@
+"""A network's weights as one vector: the optimiser, the averages and the gradient's norm are one call each."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from unnoise.config import UserError
+from unnoise.tensor import Float, Tensor
+
+
+class Flat:
+    """The trained weights of a network, laid into one vector of which its parameters become views.
+
+    Hundreds of small tensors cost a call each, which at small sizes is more than the arithmetic. `decayed` says
+    where the matrices and kernels end, that weight decay acts on; biases, gains and norms come after.
+    """
+
+    def __init__(self, net: nn.Module):
+        trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        if len({(p.device, p.dtype) for p in trained.values()}) != 1:
+            raise ValueError("a network is trained on one device and in one precision, and has a weight")
+        self.parameters = dict(sorted(trained.items(), key=lambda item: item[1].ndim < 2))  # stable
+        self.decayed = sum(p.numel() for p in trained.values() if p.ndim >= 2)
+        self.vector = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
+        for name, view in self.named(self.vector).items():
+            self.parameters[name].data = view
+
+    def named(self, vector: Float[Tensor, "P"]) -> dict[str, Tensor]:
+        """Views of a vector laid out like the weights, by parameter."""
+        views: dict[str, Tensor] = {}
+        first = 0
+        for name, p in self.parameters.items():
+            views[name] = vector[first : first + p.numel()].view(p.shape)
+            first += p.numel()
+        return views
+
+    def gather(self, out: Float[Tensor, "P"]) -> None:
+        """The parameters' gradients, written into one vector."""
+        grads = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self.parameters.values()]
+        torch.cat(grads, out=out)
+
+
+def fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: object) -> None:
+    """Copies tensors into our own of the same names and shapes; `where` names their origin, for messages."""
+    for name in sorted(own.keys() ^ tensors.keys()):
+        what = "has no" if name in own else "has, beyond it,"
+        raise UserError(f"{where} is of another network: it {what} '{name}'")
+    for name, tensor in own.items():
+        given, expected = tuple(tensors[name].shape), tuple(tensor.shape)
+        if given != expected:
+            raise UserError(f"{where} is of another network: '{name}' has shape {given}, expected {expected}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+__all__ = ["Flat", "fit"]

@@ -1,0 +1,76 @@
+"""AdamW over one vector of weights, with clipping and the refusal of gradients that are not finite."""
+
+import torch
+from torch import nn
+
+from unnoise.tensor import Float, Tensor
+from unnoise.train.config import TrainConfig
+from unnoise.train.flat import Flat, fit
+
+MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names of AdamW's memories
+
+
+class Optimiser:
+    """AdamW (Loshchilov & Hutter, 2019), fused: one pass over the weights clips, decays and steps."""
+
+    def __init__(self, flat: Flat, config: TrainConfig):
+        self._flat, self._clip = flat, config.clip
+        self._grad = torch.zeros_like(flat.vector)
+        groups: list[dict[str, object]] = []
+        for part, decay in ((slice(0, flat.decayed), config.weight_decay), (slice(flat.decayed, None), 0.0)):
+            if flat.vector[part].numel():
+                weights = nn.Parameter(flat.vector[part])
+                weights.grad = self._grad[part]
+                groups.append({"params": [weights], "weight_decay": decay})
+        self._adamw = torch.optim.AdamW(groups, config.lr, config.betas, config.epsilon, fused=True)
+        for weights in self._weights():  # as torch lays them down at the first step, so that they can be loaded
+            self._adamw.state[weights] = {
+                "step": torch.zeros((), device=weights.device),
+                **{moment: torch.zeros_like(weights) for moment in MOMENTS},
+            }
+
+    @torch.no_grad()
+    def step(self, lr: float) -> Float[Tensor, ""]:
+        """One step with the parameters' gradients; returns their norm before clipping, on the device.
+
+        A norm that is not finite leaves weights, moments and step count as they are, without a look from the
+        host: the fused kernel reads the flag and the factor itself, as it does for torch's gradient scaler.
+        """
+        self._flat.gather(self._grad)
+        norm = torch.linalg.vector_norm(self._grad)
+        self._adamw.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        if self._clip:
+            self._adamw.grad_scale = (norm / self._clip).clamp(min=1.0)  # type: ignore[attr-defined]
+        for group in self._adamw.param_groups:
+            group["lr"] = lr
+        self._adamw.step()
+        return norm
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its memory by name: the step count, and for each parameter both moments."""
+        named = {"step": self._state("step")[0]}
+        for moment in MOMENTS:
+            for name, view in self._flat.named(torch.cat(self._state(moment))).items():
+                named[f"{moment}.{name}"] = view
+        return named
+
+    def load(self, tensors: dict[str, Tensor], where: object) -> None:
+        """Takes up a memory that `tensors` gave."""
+        for count in self._state("step"):
+            count.copy_(tensors["step"])
+        for moment in MOMENTS:
+            own = {k.removeprefix(f"{moment}."): v for k, v in tensors.items() if k.startswith(f"{moment}.")}
+            vector = torch.cat(self._state(moment))
+            fit(self._flat.named(vector), own, where)
+            parts = self._state(moment)
+            for part, values in zip(parts, vector.split([len(p) for p in parts]), strict=True):
+                part.copy_(values)
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [weights for group in self._adamw.param_groups for weights in group["params"]]
+
+    def _state(self, name: str) -> list[Tensor]:
+        return [self._adamw.state[weights][name] for weights in self._weights()]
+
+
+__all__ = ["Optimiser"]

@@ -1,0 +1,277 @@
+"""The training loop: items in, ticks out. Whoever calls owns the progress bar, the log and the files."""
+
+import platform
+import time
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from unnoise import rng
+from unnoise.config import UserError, choose
+from unnoise.denoise import NetDenoiser
+from unnoise.nets import Net
+from unnoise.tensor import Tensor, align
+from unnoise.train import checkpoint
+from unnoise.train.checkpoint import Checkpoint
+from unnoise.train.config import TrainConfig
+from unnoise.train.draws import Draws
+from unnoise.train.ema import Averages, Power
+from unnoise.train.flat import Flat, fit
+from unnoise.train.held_out import ByLevel, HeldOut
+from unnoise.train.objective import Objective
+from unnoise.train.optimiser import Optimiser
+from unnoise.train.order import Feed
+
+PATIENCE = 20  # steps in a row without a finite gradient before training stops
+BINS = np.arange(-12, 13)  # of log(sigma/alpha), for the loss by noise level; the outer ones take what lies beyond
+
+
+class Diverged(UserError):
+    """The gradient stays infinite or undefined."""
+
+
+class Tick(NamedTuple):
+    """What happened since the last tick, and which of the configured marks was passed."""
+
+    items: int  # seen in all
+    loss: float  # mean over the items since the last tick
+    norm: float  # of the gradient before clipping, mean over steps
+    lr: float  # of the last step
+    speed: float  # items a second
+    skipped: int  # steps in all whose gradient was not finite
+    levels: list[float]  # noise levels log(sigma/alpha): middles of the bins that hold items
+    losses: list[float]  # mean loss in each
+    log: bool
+    validate: bool
+    sample: bool
+    checkpoint: bool
+    end: bool
+
+    def record(self) -> dict[str, Any]:
+        """Its numbers, for a line of metrics.jsonl. The speed is left out: it is not a fact of the training."""
+        names = ("items", "loss", "norm", "lr", "skipped", "levels", "losses")
+        return {name: getattr(self, name) for name in names}
+
+
+class Trainer:
+    """Trains the network of a denoiser; every random number is a function of (config.seed, items seen).
+
+    feed: where batches come from. nulls: the value of each condition that means "not given" (for labels, the
+    number of classes); config.drop says how often training puts it there. held_out: what `validate` asks.
+    """
+
+    def __init__(
+        self,
+        denoiser: NetDenoiser,
+        objective: Objective,
+        feed: Feed,
+        config: TrainConfig,
+        nulls: Mapping[str, float] | None = None,
+        held_out: HeldOut | None = None,
+    ):
+        self.denoiser, self.objective, self.feed, self.config = denoiser, objective, feed, config
+        self.items = 0
+        self.skipped = 0
+        self._nulls = dict(nulls or {})
+        self._drops = config.drops(tuple(self._nulls))
+        for name in self._drops:
+            choose("condition with a null", name, self._nulls)
+        self._held_out = held_out
+        self._flat = Flat(denoiser.net)
+        self._optimiser = Optimiser(self._flat, config)
+        self._averages = Averages(denoiser.net, [Power(width) for width in config.ema])
+        with warnings.catch_warnings():  # what there is to warn of was said of the denoiser itself
+            warnings.simplefilter("ignore")
+            self.averaged = {k: replace(denoiser, net=_net(net)) for k, net in self._averages.nets.items()}
+        self._random = any(getattr(m, "p", 0) for m in denoiser.net.modules() if "Dropout" in type(m).__name__)
+        self._failures = 0  # steps in a row
+        self._last: Path | None = None
+        self._since: list[tuple[Tensor, Tensor]] = []  # (loss, noise level) of the items since the last tick
+        self._norms: list[Tensor] = []  # of the steps since, on the device
+        self._read: list[float] = []  # those already read
+        self._stopping = False
+
+    @property
+    def best(self) -> NetDenoiser:
+        """The denoiser to sample from: the first average, or the network itself where there is none."""
+        return next(iter(self.averaged.values()), self.denoiser)
+
+    def run(self) -> Generator[Tick]:
+        """Trains to the end, from wherever it stands; a tick whenever a mark of the configuration is passed.
+
+        Steps are whole and the caller's are the files: save at a tick that says so.
+        """
+        clock, seen = time.perf_counter(), self.items
+        self._stopping = False
+        while self.items < self.config.items and not self._stopping:
+            before = self.items
+            self.step()
+            marks = self._marks(before)
+            if any(marks.values()):
+                yield self._tick(marks, (self.items - seen) / (time.perf_counter() - clock))
+                clock, seen = time.perf_counter(), self.items  # the caller's time is not the training's
+
+    def stop(self) -> None:
+        """Asks `run` to end after the step that it is in (a signal handler may); its last tick asks for a checkpoint."""
+        self._stopping = True
+
+    def step(self) -> None:
+        """One optimiser step on the next batch. A gradient that is not finite changes no weight."""
+        config, before = self.config, self.items
+        self.denoiser.net.train()
+        for p in self._flat.parameters.values():
+            p.grad = None
+        x0, cond = self.feed(before, config.batch)
+        draws = Draws(config.seed, "step", before, batch=config.batch)
+        cond = self._with_nulls(cond, draws)
+        size = -(-config.batch // config.accumulate)
+        with self._dropout(before):
+            for first in range(0, config.batch, size):
+                rows = slice(first, first + size)
+                part, part_cond = x0[rows], {name: leaf[rows] for name, leaf in cond.items()}
+                with self._autocast(x0.device):
+                    loss = self.objective(self.denoiser, part, part_cond, draws.part(first, len(part)))
+                (loss.value.sum() / config.batch).backward()
+                self._since.append((loss.value.detach(), loss.noise))
+        self._norms.append(self._optimiser.step(config.rate(before)))
+        self.items += config.batch
+        self._averages.update(self._flat.vector, before, self.items)
+
+    def validate(self) -> dict[str, ByLevel]:
+        """Held-out loss by noise level of each average, or of the network itself where there is none."""
+        if self._held_out is None:
+            return {}
+        if not self.averaged:
+            self.denoiser.net.eval()
+        return {name: self._held_out(d) for name, d in (self.averaged or {"net": self.denoiser}).items()}
+
+    def save(self, folder: Path) -> Path:
+        """A checkpoint of all that a resume needs, and of each average; older ones are pruned."""
+        self._look()
+        files = {
+            "net": self.denoiser.net.state_dict(),
+            "optimiser": self._optimiser.tensors(),
+            **{f"ema-{name}": net.state_dict() for name, net in self._averages.nets.items()},
+        }
+        state = {"seed": self.config.seed, "skipped": self.skipped, "failures": self._failures, **self._setting()}
+        self._last = checkpoint.write(folder, self.items, files, state)
+        checkpoint.prune(folder, self.config.keep, self.config.milestone_every)
+        return self._last
+
+    def restore(self, found: Checkpoint) -> None:
+        """Takes up training where the checkpoint left it. In the same setting, bit by bit as if it had not stopped."""
+        if found.state["seed"] != self.config.seed:
+            raise UserError(f"{found.path} was trained with seed {found.state['seed']}, not {self.config.seed}")
+        here = self._setting()
+        changed = [f"{k} {found.state.get(k)} → {v}" for k, v in here.items() if found.state.get(k) != v]
+        if changed:
+            warnings.warn(f"resumed in another setting, so bits may differ: {', '.join(changed)}", stacklevel=2)
+        fit(self.denoiser.net.state_dict(), found.tensors("net"), found.path)
+        self._optimiser.load(found.tensors("optimiser"), found.path)
+        for name, net in self._averages.nets.items():
+            fit(net.state_dict(), found.tensors(f"ema-{name}"), found.path)
+        self.items, self.skipped = found.items, found.state["skipped"]
+        self._failures, self._last = found.state["failures"], found.path
+        self._since, self._norms, self._read = [], [], []
+
+    def _marks(self, before: int) -> dict[str, bool]:
+        """Which marks lie between the items seen before the step and now."""
+        config = self.config
+        every = {
+            "log": config.log_every,
+            "validate": config.validate_every,
+            "sample": config.sample_every,
+            "checkpoint": config.checkpoint_every,
+        }
+        end = self.items >= config.items
+        passed = {k: bool(n) and (end or self.items // n > before // n) for k, n in every.items()}
+        passed["checkpoint"] |= end or self._stopping
+        return {**passed, "end": end}
+
+    def _tick(self, marks: dict[str, bool], speed: float) -> Tick:
+        self._look()
+        values, noise = (torch.cat(column).tolist() for column in zip(*self._since, strict=True))
+        norms = np.asarray(self._read)
+        self._since, self._read = [], []
+        values, noise, norms = np.asarray(values), np.asarray(noise), norms[np.isfinite(norms)]
+        fine = np.isfinite(values)
+        values, bins = values[fine], np.clip(np.digitize(noise[fine], BINS) - 1, 0, len(BINS) - 2)
+        held = np.bincount(bins, minlength=len(BINS) - 1)
+        sums = np.bincount(bins, values, minlength=len(BINS) - 1)
+        return Tick(
+            self.items,
+            float(values.mean()) if len(values) else float("nan"),
+            float(norms.mean()) if len(norms) else float("nan"),
+            self.config.rate(self.items - self.config.batch),
+            speed,
+            self.skipped,
+            ((BINS[:-1] + BINS[1:]) / 2)[held > 0].tolist(),
+            (sums[held > 0] / held[held > 0]).tolist(),
+            **marks,
+        )
+
+    def _look(self) -> None:
+        """Reads the norms, and with them the device, which is else left to run ahead; counts the steps skipped."""
+        new: list[float] = torch.stack(self._norms).tolist() if self._norms else []
+        self._norms = []
+        self._read += new
+        for norm in new:
+            self._failures = 0 if np.isfinite(norm) else self._failures + 1
+            self.skipped += int(not np.isfinite(norm))
+            if self._failures >= PATIENCE:
+                last = f"the last checkpoint is {self._last}" if self._last else "there is no checkpoint yet"
+                raise Diverged(
+                    f"the gradient was not finite for {PATIENCE} steps in a row, at {self.items} items: {last}; "
+                    "lower train.lr or train.clip, or train in float32"
+                )
+
+    def _with_nulls(self, cond: Mapping[str, Tensor], draws: Draws) -> dict[str, Tensor]:
+        """Conditions with a share replaced by their nulls (Ho & Salimans, 2021)."""
+        given = dict(cond)
+        for name, share in self._drops.items():
+            if share and name in given:
+                dropped = torch.from_numpy(draws.uniform(f"drop {name}") < share).to(given[name].device)
+                leaf = given[name]
+                given[name] = torch.where(align(dropped, leaf), leaf.new_tensor(self._nulls[name]), leaf)
+        return given
+
+    @contextmanager
+    def _dropout(self, items: int) -> Generator[None]:
+        """Dropout draws from torch's own generator: seeded for the step, and left as it was."""
+        if not self._random:
+            yield
+            return
+        device = self._flat.vector.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+            torch.manual_seed(rng.key(self.config.seed, "dropout", items) >> 1)
+            yield
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def _setting(self) -> dict[str, Any]:
+        """What the bits of a training depend on beside its recipe."""
+        return {
+            "precision": self.config.precision,
+            "device": self._flat.vector.device.type,
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+        }
+
+
+def _net(net: Any) -> Net:
+    assert isinstance(net, Net)
+    return net
+
+
+__all__ = ["BINS", "PATIENCE", "Diverged", "Tick", "Trainer"]

@@ -20,7 +20,10 @@ else:
 
     Bool = Float = Int = Shaped = _Plain
 
-Array: TypeAlias = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    Array: TypeAlias = npt.NDArray[np.float64]
+else:  # NumPy turns what is computed from an array without axes into a number
+    Array = npt.NDArray[np.float64] | np.float64
 Cond: TypeAlias = Mapping[str, Tensor]
 
 

@@ -138,9 +138,8 @@ class Sigmoid(Preserving):
     def _time_of(self, log_abar: Array) -> Array:
         # log abar is concave (beta rises), so Newton from t = 1 descends to the root without overshoot.
         t = np.ones_like(np.asarray(log_abar, dtype=np.float64))
-        floor = np.maximum(log_abar, self.log_abar(np.array(1.0)))
         for _ in range(60):
-            t = np.clip(t + (self.log_abar(t) - floor) / self.decay(t), 0, 1)
+            t = np.clip(t + (self.log_abar(t) - log_abar) / self.decay(t), 0, 1)
         return t
 
     def betas(self, steps: int) -> Array:

@@ -80,7 +80,9 @@ class Preserving(Schedule):
             return -self.decay(t) / (0 - np.expm1(self.log_abar(t)))  # 0 −, as in sigma
 
     def time(self, logsnr: Array) -> Array:
-        return np.clip(self._time_of(-np.logaddexp(0, -np.asarray(logsnr, dtype=np.float64))), 0, 1)
+        log_abar = -np.logaddexp(0, -np.asarray(logsnr, dtype=np.float64))
+        last = self.log_abar(np.array(1.0))
+        return np.where(log_abar > last, np.clip(self._time_of(np.maximum(log_abar, last)), 0, 1), 1.0)
 
     def betas(self, steps: int) -> Array:
         """The chain's noise variances beta_1 .. beta_T, from the closed form, at most 0.999."""

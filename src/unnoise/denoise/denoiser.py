@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class Belief(NamedTuple):
     v: Tensor | None = None
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """Anything that believes: a network, a closed form, guidance around either."""
 
@@ -40,7 +41,7 @@ class NetDenoiser:
 
     net: Net
     process: Gaussian
-    target: Target = Velocity()
+    target: Target = Velocity()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
         name = type(self.target).__name__.lower()
@@ -55,7 +56,7 @@ class NetDenoiser:
             )
         if name != "mean" and worst > GAIN:  # the mean is told in steps so small that float32 is its norm
             warnings.warn(
-                f"target '{name}' multiplies errors by {worst:.0f} at t = 1: velocity or edm lose nothing there",
+                f"target '{name}' multiplies errors by {worst:.0f} at t = 1: velocity or edm do not",
                 stacklevel=3,
             )
 

@@ -1,7 +1,7 @@
 """What the network's answer means: x_0 = skip·x + out·F(inp·x), one line of coefficients each."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ class Coefficients(NamedTuple):
     noise: Float[Tensor, "B"]
 
 
+@runtime_checkable
 class Target(Protocol):
     """A meaning of F. Frozen, with its parameters as fields."""
 

@@ -1,5 +1,7 @@
 """Schedules equal the textbook's arrays, invert, and compose: the chain is the direct jump."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -246,7 +248,7 @@ def test_ladders_climb_as_published():
 def test_steps_of_the_chain_compose_to_the_direct_jump(schedule, cuts):
     process, times = Gaussian(schedule), [0.0, *sorted(cuts), 1.0]
     alpha, variance = 1.0, 0.0
-    for s, t in zip(times, times[1:], strict=False):
+    for s, t in pairwise(times):
         kept, deviation = process.transition(s, t)
         alpha, variance = alpha * kept, variance * kept**2 + deviation**2
         here = np.array(t)
@@ -261,7 +263,7 @@ def test_a_walk_through_the_chain_has_the_law_of_the_jump(name):
     x0 = torch.linspace(-1, 1, n, dtype=torch.float64)[:, None]
     x, generator = x0, rng.generator(name, "walk", 3)
     times = [0.0, 0.03, 0.2, 0.21, 0.5, 0.8]
-    for s, t in zip(times, times[1:], strict=False):
+    for s, t in pairwise(times):
         x = process.advance(x, s, t, torch.randn(x.shape, generator=generator, dtype=x.dtype))
     level = process.level(np.full(n, 0.8), x0)
     noise = (x - level.alpha[:, None] * x0) / level.sigma[:, None]

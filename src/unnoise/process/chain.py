@@ -108,7 +108,8 @@ class Discrete(Preserving):
 
     def _piece(self, t: Array) -> tuple[Array, Array, Array]:
         place = np.asarray(t, dtype=np.float64) * self.T
-        place = np.where(np.abs(place - np.rint(place)) < 1e-9, np.rint(place), place)  # k/T·T is k
+        rounding = 8 * np.finfo(np.float64).eps * self.T  # t is known to its last digits: k/T·T is k
+        place = np.where(np.abs(place - np.rint(place)) < rounding, np.rint(place), place)
         index = np.clip(np.floor(place), 0, self.T - 1).astype(np.int64)
         part = np.asarray(place - index, dtype=np.float64)
         return part, self._knots[index], self._knots[index + 1]

@@ -86,7 +86,7 @@ def history(h: History, theme: str = "light", title: str = "Training and held-ou
         lowest = np.quantile(loss[len(loss) // 2 :], 0.05, keepdims=True) if len(loss) else []
         shown = np.concatenate([shown, lowest])
         _loss_axis(axes, shown[np.isfinite(shown)])
-        axes.set(title=title, xlabel="items seen", ylabel="loss (mean squared error)")
+        axes.set(title=title, xlabel="items seen", ylabel="loss (weighted squared error)")
         axes.set_xlim(left=0)
         count_axis(axes)
         axes.legend(loc="upper right")

@@ -70,6 +70,7 @@ def clouds(
     classes: Sequence[str] = (),
     behind: np.ndarray | None = None,
     units: str = "data units",
+    columns: int | None = None,
     theme: str = "light",
 ) -> Figure:
     """Clouds of points (N, 2), one panel each, all on one scale.
@@ -81,10 +82,10 @@ def clouds(
         if points.ndim != 2 or points.shape[1] != 2:
             raise UserError(f"clouds are drawn of points (N, 2), got {points.shape} for '{name}'")
     with themed(theme) as look:
-        columns = min(len(named), 4 if len(named) != 5 else 5)
+        columns = columns or min(len(named), 4 if len(named) != 5 else 5)
         down = -(-len(named) // columns)
         each = 2.35 if len(named) > 2 else 2.9
-        fig = figure((each * columns + 0.5, (each - 0.08) * down + 0.75 + (0.3 if labels else 0)))
+        fig = figure((each * columns + 0.5, (each - 0.08) * down + (0.75 if title else 0.5) + (0.3 if labels else 0)))
         grid = fig.subplots(down, columns, sharex=True, sharey=True, squeeze=False)
         scale = next(iter(named.values())) if behind is None else behind
         x0, x1, y0, y1 = frame_of(scale)
@@ -107,10 +108,20 @@ def clouds(
                 grid.flat[place].tick_params(labelbottom=True)
             if place % columns == 0:
                 grid.flat[place].set_ylabel(f"y ({units})")
-        fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        if title:
+            fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         if labels and len(classes) > 1:
             _key(fig, look, classes)
+        settle(fig)
     return fig
+
+
+def settle(fig: Figure) -> None:
+    """Runs the layout until it stands: panels of fixed aspect need more than the one pass of a drawing."""
+    engine = fig.get_layout_engine()
+    for _ in range(2):
+        if engine is not None:
+            engine.execute(fig)
 
 
 def _scatter(axes: Axes, points: np.ndarray, colour: str, strength: float) -> None:
@@ -127,4 +138,4 @@ def _key(fig: Figure, look: Theme, classes: Sequence[str]) -> None:
     fig.legend(handles, list(classes), loc="outside lower center", ncols=columns, columnspacing=1.2)
 
 
-__all__ = ["bare", "clouds", "strip"]
+__all__ = ["bare", "clouds", "settle", "strip"]

@@ -1,7 +1,6 @@
 """A plan as a picture: its table of numbers, and where its rows fall on the logSNR axis."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,23 +8,9 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from unnoise.report.style import Theme, figure, themed
+from unnoise.samplers import Plan
 
 NUMBERED = 26  # rows up to which every cell shows its number
-
-
-class Plan(Protocol):
-    """What the picture asks of a plan, R rows and M memories, all float64 arrays."""
-
-    @property
-    def t(self) -> np.ndarray: ...  # (R,)
-    @property
-    def keep(self) -> np.ndarray: ...  # (R, 2)
-    @property
-    def slot(self) -> np.ndarray: ...  # (R,)
-    @property
-    def base(self) -> np.ndarray: ...  # (R, M + 2)
-    @property
-    def ask(self) -> np.ndarray: ...  # (R, M + 2)
 
 
 def table(plan: Plan) -> list[tuple[str, list[str], np.ndarray]]:
@@ -162,4 +147,4 @@ def _number(value: float) -> str:
     return f"{value:.{3 if size < 10 else 1 if size < 100 else 0}f}".replace("-", "−")
 
 
-__all__ = ["NUMBERED", "Plan", "plan", "table"]
+__all__ = ["NUMBERED", "plan", "table"]

@@ -1,24 +1,15 @@
 """Schedules side by side, and what they do to data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from unnoise.config import UserError
+from unnoise.process.schedule import Schedule
 from unnoise.report import panels
 from unnoise.report.grids import Picture
 from unnoise.report.style import Numbers, figure, themed
-
-
-class Schedule(Protocol):
-    """What these pictures ask of a schedule: float64 arrays of t in, float64 arrays out."""
-
-    def alpha(self, t: np.ndarray) -> np.ndarray: ...
-    def sigma(self, t: np.ndarray) -> np.ndarray: ...
-    def logsnr(self, t: np.ndarray) -> np.ndarray: ...
-
 
 STEPS = 1000  # the chain that betas are told for
 FRAME = 14.0  # logSNR is drawn between −FRAME and FRAME
@@ -123,4 +114,4 @@ def _moment(t: float, logsnr: float) -> str:
     return f"{t:g}\n{ratio}"
 
 
-__all__ = ["STEPS", "Schedule", "chain", "corrupt", "forward", "pictures", "schedules"]
+__all__ = ["STEPS", "chain", "corrupt", "forward", "pictures", "schedules"]

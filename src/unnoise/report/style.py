@@ -50,7 +50,7 @@ class Theme:
             colours = [self.accent, self.ink]
         else:
             scale = matplotlib.colormaps["plasma"]
-            ends = (0.0, 0.75) if self.name == "light" else (0.95, 0.38)
+            ends = (0.0, 0.75) if self.name == "light" else (0.95, 0.46)
             colours = [to_hex(scale(place)) for place in np.linspace(*ends, count)]
         return [{"color": colours[i], "linestyle": dashes[i % len(dashes)]} for i in range(count)]
 

@@ -13,6 +13,7 @@ from unnoise.report.panels import clouds, strip
 from unnoise.report.style import Numbers, figure, themed
 
 COLUMNS = 12  # moments that one strip shows
+TITLE = "From noise to data: state and belief"
 
 
 def image_strip(
@@ -21,6 +22,7 @@ def image_strip(
     times: Numbers,
     most: int = COLUMNS,
     theme: str = "light",
+    title: str = TITLE,
 ) -> Figure:
     """states[row][item] and beliefs[row][item] as images: for each item a row of x_t and one of E[x₀ | x_t].
 
@@ -40,7 +42,7 @@ def image_strip(
         rows,
         [f"{float(times[row]):.2f}" for row in shown],
         names,
-        "From noise to data: the state and what is believed of the end",
+        title,
         "time t",
         theme,
         together=1 if beliefs is None else 2,
@@ -54,13 +56,14 @@ def point_panels(
     truth: np.ndarray | None = None,
     most: int = 4,
     theme: str = "light",
+    title: str = TITLE,
 ) -> Figure:
     """Points (R, N, 2): the states in the first row of panels, the beliefs in the second."""
     shown = chosen(len(states), most)
     named = {f"state, t = {float(times[row]):.2f}": states[row] for row in shown}
     if beliefs is not None:
         named |= {f"belief, t = {float(times[row]):.2f}": beliefs[row] for row in shown}
-    return clouds(named, "From noise to data: the state and what is believed of the end", behind=truth, theme=theme)
+    return clouds(named, title, behind=truth, columns=len(shown), theme=theme)
 
 
 def paths(

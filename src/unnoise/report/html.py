@@ -1,0 +1,334 @@
+"""report.html: one file that says how good a run is, shows why, and how to do it again.
+
+Nothing is fetched and nothing is executed: a policy in the head forbids both. Pictures stand inside as data,
+in a light and a dark variant; the reader's system chooses. Every text that comes from outside is escaped.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from unnoise.config import UserError
+from unnoise.report import curves, files, films, grids, panels, style, trajectories
+from unnoise.report.curves import History, Levels
+from unnoise.report.grids import Picture
+from unnoise.report.measures import Measure, figure_of
+from unnoise.report.page import PAGE, STYLE
+
+Draw: TypeAlias = Callable[[str], Figure]  # the name of a theme → the picture in it
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One way back: rows of the plan, in order; images states[row][item] or points (R, N, 2)."""
+
+    times: style.Numbers
+    states: Sequence[Sequence[Picture]] | np.ndarray
+    beliefs: Sequence[Sequence[Picture]] | np.ndarray | None = None
+    truth: np.ndarray | None = None  # points (M, 2) of the data, drawn faintly behind
+    sampler: str = ""  # as one would say it: "dpmpp_2m, 20 steps"
+    strip: int = 3  # items that the strip shows; the film shows all
+
+    @property
+    def of_points(self) -> bool:
+        return isinstance(self.states, np.ndarray) and self.states.ndim == 3
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Drawn and real points in the plane, (N, 2) and (M, 2); labels are class numbers, where there are any."""
+
+    drawn: np.ndarray
+    real: np.ndarray
+    drawn_labels: np.ndarray | None = None
+    real_labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    units: str = "data units"
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A sample, the training item nearest to it, and how far they are apart."""
+
+    sample: Picture
+    item: Picture
+    distance: float
+    name: str = ""  # such as the class
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report tells; a section without content leaves no trace."""
+
+    title: str
+    verdict: str  # one sentence, said first
+    measures: Sequence[Measure] = ()
+    facts: Mapping[str, str] | None = None  # items, seconds, parameters, device: small print under the verdict
+    samples: Mapping[str, Sequence[Picture]] | None = None  # class → images
+    cloud: Cloud | None = None
+    trajectory: Trajectory | None = None
+    neighbours: Sequence[Neighbour] = ()
+    near: str = ""  # a sentence on near-copies: the unit of the distance, the threshold, the share
+    history: History | None = None
+    levels: Levels | None = None
+    recipe: str = ""  # YAML, resolved
+    commands: Sequence[tuple[str, str]] = ()  # (what it does, the command)
+
+
+def save(report: Report, path: str | Path) -> Path:
+    """The page at `path`, written beside and renamed."""
+    return files.write(path, page(report))
+
+
+def page(report: Report) -> str:
+    """The whole page as text."""
+    if not report.title or not report.verdict:
+        raise UserError("a report needs a title and a verdict: one sentence that says how good the run is")
+    sections = [
+        _measures(report),
+        _samples(report),
+        _cloud(report),
+        _trajectory(report),
+        _neighbours(report),
+        _training(report),
+        _recipe(report),
+        _commands(report),
+    ]
+    return PAGE.format(
+        title=escape(report.title),
+        style=STYLE,
+        head=_head(report),
+        body="\n".join(section for section in sections if section),
+    )
+
+
+def _head(report: Report) -> str:
+    facts = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in (report.facts or {}).items()
+    )
+    return f'<h1>{escape(report.title)}</h1>\n<p class="verdict">{escape(report.verdict)}</p>' + (
+        f'\n<dl class="facts">{facts}</dl>' if facts else ""
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(part for part in parts if part) + "\n</section>"
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def _measures(report: Report) -> str:
+    if not report.measures:
+        return ""
+    rows = "\n".join(
+        "<tr>"
+        f'<th scope="row">{escape(m.name)}<small>{escape(m.better_words)}</small></th>'
+        f'<td class="number" data-name="value">{escape(figure_of(m.value, m.spread, m.unit))}</td>'
+        f'<td class="number" data-name="floor">{escape(figure_of(m.floor, m.floor_spread, m.unit))}</td>'
+        f'<td class="number" data-name="samples">{_count(m.count)}</td>'
+        f'<td data-name="verdict">{escape(m.verdict)}</td>'
+        "</tr>"
+        for m in report.measures
+    )
+    protocols = "".join(
+        f"<dt>{escape(m.name)}</dt><dd>{escape(m.protocol)}</dd>" for m in report.measures if m.protocol
+    )
+    return _section(
+        "How good it is",
+        '<table class="measures"><thead><tr><th scope="col">measure</th><th scope="col" class="number">this run</th>'
+        '<th scope="col" class="number">real against real</th><th scope="col" class="number">samples</th>'
+        f'<th scope="col">in words</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>',
+        _note(
+            "± is the standard deviation over repeated draws. Real against real is what the measure reads "
+            "when real data take the place of the samples: no model can be expected to do better."
+        ),
+        f"<details><summary>How each was measured</summary><dl>{protocols}</dl></details>" if protocols else "",
+    )
+
+
+def _count(count: int) -> str:
+    return f"{count:,}".replace(",", "\u202f") if count else ""  # a thin space that does not break
+
+
+def _samples(report: Report) -> str:
+    rows = {name: list(images) for name, images in (report.samples or {}).items() if len(images)}
+    if not rows:
+        return ""
+    longest = max(map(len, rows.values()))
+    factor = grids.whole_factor([item for row in rows.values() for item in row], max(32, min(64, 840 // longest)))
+    lines = "\n".join(
+        f'<div class="class"><span>{escape(name)}</span>'
+        f"{_pixels(grids.rows_of([row], 1, 1), f'{len(row)} samples of class {name}', factor)}</div>"
+        for name, row in rows.items()
+    )
+    named = "Samples by class" if len(rows) > 1 else "Samples"
+    return _section(named, f'<div class="classes">\n{lines}\n</div>', _note("Not chosen: the first of each class."))
+
+
+def _cloud(report: Report) -> str:
+    cloud = report.cloud
+    if cloud is None:
+        return ""
+    labels = None
+    if cloud.drawn_labels is not None and cloud.real_labels is not None:
+        labels = {"drawn": cloud.drawn_labels, "real": cloud.real_labels}
+    named = {"drawn": cloud.drawn, "real": cloud.real}
+    return _section(
+        "Samples",
+        _drawing(
+            lambda theme: panels.clouds(named, "", labels, cloud.classes, units=cloud.units, theme=theme),
+            f"{len(cloud.drawn)} drawn points beside {len(cloud.real)} real ones, on one scale",
+            dots=True,
+        ),
+    )
+
+
+def _trajectory(report: Report) -> str:
+    way = report.trajectory
+    if way is None:
+        return ""
+    if way.of_points:
+        states = np.asarray(way.states)
+        beliefs = None if way.beliefs is None else np.asarray(way.beliefs)
+        shown = films.chosen(len(states), 36)
+        frames = films.point_frames(states[shown], ghost=way.truth)
+        drawing = _drawing(
+            lambda theme: trajectories.point_panels(states, beliefs, way.times, way.truth, theme=theme, title=""),
+            "Clouds of points at four moments: the states above, the beliefs below",
+            wide=True,
+            dots=True,
+        )
+        factor = 1
+    else:
+        shown = films.chosen(len(way.states), 36)
+        frames = films.image_frames([list(way.states[row]) for row in shown], _columns(len(way.states[0])))
+        few = [list(row)[: way.strip] for row in way.states]
+        believed = None if way.beliefs is None else [list(row)[: way.strip] for row in way.beliefs]
+        drawing = _drawing(
+            lambda theme: trajectories.image_strip(few, believed, way.times, theme=theme, title=""),
+            f"{len(few[0])} items on their way from noise to data, state above belief",
+            wide=True,
+        )
+        factor = max(1, 460 // max(frames[0].size))
+    film, still = films.film(frames), grids.png(frames[-1])
+    return _section(
+        "From noise to data",
+        drawing,
+        '<figure class="film"><picture><source media="(prefers-reduced-motion: reduce)" '
+        f'srcset="{files.data_uri(still, "image/png")}">'
+        f"{_img(film, 'A film of all items turning from noise into data', frames[0].size, factor)}</picture>"
+        f"<figcaption>{escape(way.sampler)}</figcaption></figure>",
+        '<p class="note">The state x<sub>t</sub> is what the sampler holds; the belief is the expectation of the '
+        "end x<sub>0</sub>, given that state. Time t runs from noise (1) to data (0).</p>",
+    )
+
+
+def _columns(count: int) -> int:
+    """A grid rather wider than high, without a ragged last row where the count allows."""
+    about = max(1, round((1.6 * count) ** 0.5))
+    return next((c for c in range(about, min(count, 2 * about) + 1) if count % c == 0), about)
+
+
+def _neighbours(report: Report) -> str:
+    if not report.neighbours:
+        return ""
+    factor = grids.whole_factor([n.sample for n in report.neighbours], 52)
+    pairs = "\n".join(
+        f'<figure class="pair">{_pixels(n.sample, f"sample {n.name}".strip(), factor)}'
+        f"{_pixels(n.item, 'its nearest training item', factor)}"
+        f"<figcaption>{escape(f'{n.name}: ' if n.name else '')}{figure_of(n.distance)}</figcaption></figure>"
+        for n in report.neighbours
+    )
+    return _section(
+        "Nearest training items",
+        f'<div class="pairs">\n{pairs}\n</div>',
+        _note(f"Left the sample, right the training item nearest to it; below, their distance. {report.near}".strip()),
+    )
+
+
+def _training(report: Report) -> str:
+    drawings: list[str] = []  # two stand side by side; the rate only where it fills the row
+    if report.history is not None:
+        history = report.history
+        drawings.append(
+            _drawing(lambda theme: curves.history(history, theme), "Training and held-out loss over items seen")
+        )
+    if report.levels is not None:
+        levels = report.levels
+        drawings.append(_drawing(lambda theme: curves.levels(levels, theme), "Loss over the noise level"))
+    if len(drawings) < 2 and report.history is not None and len(report.history.seconds):
+        history = report.history
+        drawings.append(_drawing(lambda theme: curves.rate(history, theme), "Items per second over items seen"))
+    if not drawings:
+        return ""
+    return _section("Training", '<div class="drawings">\n' + "\n".join(drawings[:2]) + "\n</div>")
+
+
+def _recipe(report: Report) -> str:
+    if not report.recipe.strip():
+        return ""
+    return _section("Recipe", f'<pre tabindex="0"><code>{escape(report.recipe.strip())}</code></pre>')
+
+
+def _commands(report: Report) -> str:
+    if not report.commands:
+        return ""
+    lines = "\n".join(
+        f'<dt>{escape(what)}</dt><dd><pre tabindex="0"><code>{escape(command)}</code></pre></dd>'
+        for what, command in report.commands
+    )
+    return _section("Do it again", f'<dl class="commands">\n{lines}\n</dl>')
+
+
+def _drawing(draw: Draw, alt: str, wide: bool = False, dots: bool = False) -> str:
+    """A figure in both themes; a wide one scrolls sideways on a narrow screen rather than shrink.
+
+    dots: thousands of them are smaller as pixels than as outlines.
+    """
+    light, dark = draw("light"), draw("dark")
+    data = _dots if dots else _data
+    width, height = (round(96 * inches) for inches in light.get_size_inches())
+    picture = (
+        '<picture><source media="(prefers-color-scheme: dark)" '
+        f'srcset="{data(dark)}"><img src="{data(light)}" alt="{escape(alt)}" width="{width}" height="{height}">'
+        "</picture>"
+    )
+    if wide:
+        frame = 'class="scroll" tabindex="0" role="region" aria-label="trajectory, scrolls sideways"'
+        return f"<div {frame}>{picture}</div>"
+    return f'<figure class="drawing">{picture}</figure>'
+
+
+def _data(fig: Figure) -> str:
+    return files.data_uri(style.svg(fig), "image/svg+xml")
+
+
+def _dots(fig: Figure) -> str:
+    few = Image.open(io.BytesIO(style.png(fig))).convert("RGB").quantize(64, Image.Quantize.MEDIANCUT)
+    buffer = io.BytesIO()
+    few.save(buffer, "PNG", optimize=True)
+    return files.data_uri(buffer.getvalue(), "image/png")
+
+
+def _pixels(item: Picture, alt: str, factor: int) -> str:
+    return _img(grids.png(item), alt, grids.image(item).size, factor)
+
+
+def _img(data: bytes, alt: str, size: tuple[int, int], factor: int) -> str:
+    """A picture at its native size, enlarged by the browser without smoothing."""
+    return (
+        f'<img class="pixels" src="{files.data_uri(data, "image/png")}" alt="{escape(alt)}" '
+        f'width="{size[0] * factor}" height="{size[1] * factor}">'
+    )
+
+
+__all__ = ["Cloud", "Measure", "Neighbour", "Report", "Trajectory", "page", "save"]

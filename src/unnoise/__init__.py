@@ -19,7 +19,8 @@ _FACE = {
     "exact": "unnoise.denoise.exact:",
     "generate": "unnoise.loop.generate",
     "nets": "unnoise.nets:",
-    "open": "unnoise.recipe",
+    "fit": "unnoise.run",
+    "open": "unnoise.run",
     "plan": "unnoise.samplers.table",
     "sample": "unnoise.loop.generate",
     "schedules": "unnoise.process.schedules:",
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from unnoise.loop.generate import sample as sample
     from unnoise.process import schedules as schedules
     from unnoise.process.gaussian import Gaussian as Gaussian
-    from unnoise.recipe import open as open
+    from unnoise.run import fit as fit
+    from unnoise.run import open as open
     from unnoise.samplers.plan import Plan as Plan
     from unnoise.samplers.table import plan as plan
 

@@ -49,6 +49,8 @@ def build(
     table = tables[base]
     if isinstance(node, str):
         node = {"kind": node}
+    if isinstance(node, Mapping) and "kind" not in node and len(table) == 1:
+        node = {"kind": next(iter(table)), **node}  # where there is no choice, none need be said
     if not isinstance(node, Mapping) or not isinstance(node.get("kind"), str):
         raise UserError(f"{where or 'the node'} has no kind: expected a name or a table with 'kind', got {node!r}")
     fields: dict[str, Any] = {str(k): v for k, v in node.items() if k != "kind"}
@@ -58,7 +60,7 @@ def build(
         made = factory(**values)
     except ValueError as error:
         raise UserError(f"{where or node['kind']}: {error}") from None
-    return made, {"kind": node["kind"], **resolved}
+    return made, {"kind": node["kind"], **resolved} if len(table) > 1 else resolved
 
 
 def arguments(
@@ -112,7 +114,7 @@ def arguments(
         raise UserError(f"{path}: {first['msg'].lower()}, got {first['input']!r}") from None
     for name in plain:
         values[name] = resolved[name] = getattr(checked, name)
-    return values, {name: _plain(value) for name, value in resolved.items()}
+    return values, {name: _plain(resolved[name]) for name in parameters if name in resolved}
 
 
 def describe(thing: Any, tables: Tables) -> dict[str, Any]:

@@ -2,5 +2,6 @@
 
 from unnoise.loop.engine import Done, Engine, Event, Failed, Job, Step, Ticket
 from unnoise.loop.generate import generate, sample
+from unnoise.loop.sampling import Sampling
 
-__all__ = ["Done", "Engine", "Event", "Failed", "Job", "Step", "Ticket", "generate", "sample"]
+__all__ = ["Done", "Engine", "Event", "Failed", "Job", "Sampling", "Step", "Ticket", "generate", "sample"]

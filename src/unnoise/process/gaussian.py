@@ -71,5 +71,28 @@ class Gaussian:
         noise = self.constrain(rng.prior(seeds, shape, like), cond or {})
         return float(self.schedule.sigma(np.array(t))) * noise
 
+    def fresh(
+        self,
+        shape: Sequence[int],
+        seeds: Sequence[int],
+        like: Tensor,
+        span: tuple[Array, Array],
+        rows: Sequence[int],
+        cond: Cond | None = None,
+    ) -> Float[Tensor, "B *shape"]:
+        """What a step from times span[0] to span[1], each (B,), draws: the increment of each seed's path.
 
-__all__ = ["Constraint", "Gaussian"]
+        rows: the row of its plan each item stands at, which names the draw where the step does not go forward.
+        """
+        start, end = (self.schedule.logsnr(t) / 2 for t in span)
+        return self.constrain(rng.brownian(seeds, start, end, rows, shape, like), cond or {})
+
+
+def gaussian(schedule: Schedule) -> Gaussian:
+    """The Gaussian process of a schedule, free of constraints: what a recipe's `process` node names."""
+    return Gaussian(schedule)
+
+
+PROCESSES: dict[str, Callable[..., Gaussian]] = {"gaussian": gaussian}
+
+__all__ = ["PROCESSES", "Constraint", "Gaussian"]

@@ -1,0 +1,186 @@
+"""A recipe: named nodes of YAML, and the objects that they describe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unnoise.config import Tables, UserError, build, choose, nearest
+from unnoise.data import SOURCES, Source
+from unnoise.denoise import NetDenoiser
+from unnoise.denoise.target import TARGETS, Target
+from unnoise.loop.sampling import Sampling
+from unnoise.modality import MODALITIES, Modality
+from unnoise.nets import NETS, Net
+from unnoise.process.gaussian import PROCESSES, Gaussian
+from unnoise.process.schedules import SCHEDULES, Schedule
+from unnoise.train import LEVELS, OBJECTIVES, WEIGHTS, Levels, Objective, TrainConfig, Weight
+
+TABLES: Tables = {
+    Source: SOURCES,
+    Modality: MODALITIES,
+    Gaussian: PROCESSES,
+    Schedule: SCHEDULES,
+    Net: NETS,
+    Target: TARGETS,
+    Objective: OBJECTIVES,
+    Levels: LEVELS,
+    Weight: WEIGHTS,
+    TrainConfig: {"train": TrainConfig},
+    Sampling: {"sample": Sampling},
+}
+
+# The nodes of a recipe, in the order in which a reader meets them, and what stands where one is silent.
+NODES: dict[str, tuple[Any, Any]] = {
+    "data": (Source, None),
+    "modality": (Modality, None),
+    "process": (Gaussian, {"schedule": "cosine"}),
+    "net": (Net, None),
+    "target": (Target, "velocity"),
+    "objective": (Objective, {}),
+    "train": (TrainConfig, {}),
+    "sample": (Sampling, {}),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe describes. `nodes` is the recipe with every default written out: it makes the same again."""
+
+    name: str
+    nodes: Mapping[str, Any]
+    source: Source
+    modality: Modality
+    process: Gaussian
+    target: Target
+    objective: Objective
+    train: TrainConfig
+    sampling: Sampling
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one encoded item."""
+        raw, _ = self.source.split("validation").take([0])
+        return tuple(self.modality.encode(raw).shape[1:])
+
+    @property
+    def nulls(self) -> dict[str, float]:
+        """The value of each condition that means "not given"."""
+        return {"label": len(self.source.classes)} if self.source.classes else {}
+
+    def denoiser(self) -> NetDenoiser:
+        """A fresh network around which all else is as the recipe says; its first weights depend on the seed."""
+        import torch
+
+        from unnoise import rng
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng.key(self.train.seed, "weights") >> 1)
+            context = {"shape": self.shape, "classes": len(self.source.classes)}
+            net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", context)
+        return NetDenoiser(net, self.process, self.target)
+
+    def text(self) -> str:
+        """The resolved recipe as YAML, a line a node where it fits."""
+        nodes = yaml.safe_dump(dict(self.nodes), sort_keys=False, default_flow_style=None, width=100)
+        return f"name: {self.name}\n{nodes}"
+
+
+def listed() -> dict[str, str]:
+    """The recipes that come along: name → what the first line of the file says."""
+    folder = files("unnoise") / "recipes"
+    found = sorted((entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir())
+    return {
+        name.removesuffix(".yaml"): text.splitlines()[0].lstrip("# ") for name, text in found if name.endswith(".yaml")
+    }
+
+
+def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a name or a file, with overrides such as "train.items=200000"."""
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.exists():
+            raise UserError(f"there is no recipe file {path}")
+        name, text = path.stem, path.read_text(encoding="utf-8")
+    else:
+        name = str(recipe)
+        choose("recipe", name, listed())
+        text = (files("unnoise") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        nodes = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(nodes, dict):
+        raise UserError(f"{path} is no recipe: expected named nodes, such as 'data' and 'net'")
+    return resolve(name, override(nodes, overrides))
+
+
+def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Nodes with changes written as node.key=value, the value in YAML; a new kind drops the old one's fields."""
+    result: dict[str, Any] = _copy(nodes)
+    for change in changes:
+        path, equals, value = change.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise UserError(f"an override is written node.key=value, got '{change}'")
+        if keys[0] not in NODES:
+            raise UserError(f"a recipe has no node '{keys[0]}'; {nearest(keys[0], list(NODES))}")
+        parsed = yaml.safe_load(value)
+        place = result
+        for key in keys[:-1]:
+            inner = place.get(key)
+            inner = {"kind": inner} if isinstance(inner, str) else inner
+            place[key] = inner if isinstance(inner, dict) else {}
+            place = place[key]
+        if keys[-1] == "kind" and place.get("kind") != parsed:
+            place.clear()
+        place[keys[-1]] = parsed
+    return result
+
+
+def resolve(name: str, nodes: Mapping[str, Any]) -> Recipe:
+    """Objects from nodes, each validated; raises UserError with the path of what is wrong."""
+    nodes = {key: node for key, node in nodes.items() if key != "name"}
+    for key in nodes:
+        if key not in NODES:
+            raise UserError(f"{name} has a node '{key}' that no recipe has; {nearest(key, list(NODES))}")
+    made: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
+    for key, (base, default) in NODES.items():
+        node = nodes.get(key, default)
+        if node is None:
+            raise UserError(f"{name} has no node '{key}'; a recipe names at least data, modality and net")
+        if key == "net":  # made when weights are needed; its fields are checked by making it then
+            resolved[key] = {"kind": node} if isinstance(node, str) else dict(node)
+            continue
+        made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}")
+    source, modality = made["data"], made["modality"]
+    if source.raw != modality.name:
+        raise UserError(f"{name}: data '{source.name}' is of the modality '{source.raw}', got '{modality.name}'")
+    recipe = Recipe(
+        name=name,
+        nodes=resolved,
+        source=source,
+        modality=modality,
+        process=made["process"],
+        target=made["target"],
+        objective=made["objective"],
+        train=made["train"],
+        sampling=made["sample"],
+    )
+    context = {"shape": recipe.shape, "classes": len(source.classes)}
+    _, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
+    return recipe
+
+
+def _copy(nodes: Any) -> Any:
+    if isinstance(nodes, Mapping):
+        return {key: _copy(value) for key, value in nodes.items()}
+    return nodes
+
+
+__all__ = ["NODES", "TABLES", "Recipe", "listed", "load", "override", "resolve"]

@@ -1,0 +1,298 @@
+"""A run: a folder that is enough to resume, sample, evaluate and look at a trained model."""
+
+import json
+import os
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from unnoise import recipe as recipes
+from unnoise.config import UserError, nearest
+from unnoise.denoise import Denoiser, NetDenoiser
+from unnoise.guide import CFG
+from unnoise.loop import Done, Engine, Event, Failed, Job
+from unnoise.metrics import Measure, protocol
+from unnoise.recipe import Recipe
+from unnoise.samplers import Plan
+from unnoise.tensor import Tensor
+from unnoise.train import HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock
+from unnoise.train.checkpoint import Checkpoint
+
+RECIPE, METRICS, CHECKPOINTS = "recipe.yaml", "metrics.jsonl", "checkpoints"
+PLACES = 128  # samples under way at a time
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with its recipe; what was trained is read when it is first asked for."""
+
+    folder: Path
+    recipe: Recipe
+    device: str = "cpu"
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The newest complete checkpoint."""
+        found = checkpoint.newest(self.folder / CHECKPOINTS)
+        if found is None:
+            raise UserError(f"{self.folder} has no complete checkpoint yet: train it with --resume")
+        return found
+
+    @cached_property
+    def denoiser(self) -> NetDenoiser:
+        """The trained denoiser: the first average of the weights, or the weights where there is none."""
+        made = self.recipe.denoiser()
+        averages = self.recipe.train.ema
+        name = f"ema-{averages[0]:g}" if averages else "net"
+        made.net.load_state_dict(self.checkpoint.tensors(name))
+        return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the weights that are sampled from."""
+        averages = self.recipe.train.ema
+        name = f"ema-{averages[0]:g}" if averages else "net"
+        return self.checkpoint.state["files"][f"{name}.safetensors"]["sha256"]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What training said of itself: the records of metrics.jsonl."""
+        return history.read(self.folder / METRICS)
+
+    def plan(
+        self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
+    ) -> Plan:
+        """The recipe's plan, with any of its parts replaced. Another sampler comes with its own grid and options."""
+        own = self.recipe.sampling
+        if sampler is not None and sampler != own.sampler:
+            own = replace(own, sampler=sampler, grid=None, options=None)
+        own = replace(
+            own,
+            steps=own.steps if steps is None else steps,
+            grid=own.grid if grid is None else grid,
+            options={**(own.options or {}), **options} or None,
+        )
+        return own.plan(self.recipe.process)
+
+    def labels(self, label: int | str | Sequence[int | str] | None, count: int) -> dict[str, Tensor]:
+        """The condition for `count` samples: one label for all, or one each; by number or by name. None: the null."""
+        classes = self.recipe.source.classes
+        if not classes:
+            if label is not None:
+                raise UserError(
+                    f"{self.recipe.name} was trained without labels, so none can be asked for, got {label!r}"
+                )
+            return {}
+        if label is None:
+            return {"label": torch.full((count,), len(classes))}
+        single = isinstance(label, (int, str, np.integer))
+        asked: list[Any] = [label] * count if single else list(label)  # pyright: ignore[reportArgumentType]
+        if len(asked) != count:
+            raise UserError(f"{len(asked)} labels for {count} samples: give one label for all, or one each")
+        return {"label": torch.tensor([self._label(entry) for entry in asked])}
+
+    def _label(self, label: int | str) -> int:
+        classes = self.recipe.source.classes
+        if isinstance(label, str):
+            if label not in classes:
+                raise UserError(f"there is no label '{label}'; {nearest(label, classes)}")
+            return classes.index(label)
+        if not 0 <= int(label) < len(classes):
+            raise UserError(f"there is no label {label}: expected 0 to {len(classes) - 1} ({', '.join(classes)})")
+        return int(label)
+
+    def guided(self, weight: float | None = None) -> Denoiser:
+        """The denoiser with classifier-free guidance of the weight given, or the recipe's."""
+        weight = self.recipe.sampling.guidance if weight is None else weight
+        if weight == 1 or not self.recipe.nulls:
+            if weight != 1:
+                raise UserError(f"{self.recipe.name} was trained without conditions, so guidance has nothing to follow")
+            return self.denoiser
+        return CFG(self.denoiser, self.recipe.nulls, weight)
+
+    def draw(
+        self,
+        seeds: Sequence[int],
+        plan: Plan | None = None,
+        label: int | str | Sequence[int | str] | None = None,
+        guidance: float | None = None,
+        start: Tensor | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> Generator[Event]:
+        """Events of the engine, step by step, until a sample of every seed is done."""
+        engine = Engine(self.guided(guidance), PLACES, (4, 8, 16, 32, 64, 128), self.device)
+        cond = self.labels(label, len(seeds))
+        engine.submit(Job(plan or self.plan(), shape or self.recipe.shape, seeds, cond, start))
+        while engine.busy:
+            yield from engine.tick()
+
+    def sample(
+        self,
+        n: int | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        grid: str | None = None,
+        label: int | str | Sequence[int | str] | None = None,
+        guidance: float | None = None,
+        seeds: Sequence[int] | None = None,
+        start: Tensor | None = None,
+        raw: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Samples: a list of raw things (pictures, rows in the data's units), or with raw=False the tensor (n, ...).
+
+        n: how many, 16 if seeds is silent too; seeds: one each, range(n) if silent; label: a number, a name, or one
+        each; guidance: the weight, 1 for none; start: x at the plan's start; options: the sampler's own.
+        """
+        if seeds is None:
+            seeds = range(16 if n is None else n)
+        elif n is not None and n != len(seeds):
+            raise UserError(f"{n} samples of {len(seeds)} seeds: give n or seeds, or as many seeds as samples")
+        events = self.draw(seeds, self.plan(sampler, steps, grid, **options), label, guidance, start)
+        x = collect(events, len(seeds))
+        return self.recipe.modality.decode(x) if raw else x
+
+    def evaluate(self, against: str = "test", samples: np.ndarray | None = None) -> list[Measure]:
+        """The table of the standard protocol of this run's data, each measure beside its floor."""
+        rules = protocol(self.recipe.source, against)
+        labels = rules.labels
+        if samples is None:
+            count = rules.draws * rules.count
+            asked = None if labels is None else labels.reshape(-1).tolist()
+            x = collect(self.draw(range(count), label=asked), count)
+            raw = self.recipe.modality.quantise(x)
+            samples = raw.reshape(rules.draws, rules.count, *raw.shape[1:])
+        return rules.measure(samples, labels)
+
+
+def collect(events: Iterable[Event], count: int) -> Tensor:
+    """The samples (count, ...) among the events of one job, in the order of its seeds."""
+    found: dict[int, Tensor] = {}
+    for event in events:
+        if isinstance(event, Failed):
+            raise FloatingPointError(f"sample {event.index}: {event.reason}")
+        if isinstance(event, Done):
+            found[event.index] = event.x
+    return torch.stack([found[index] for index in range(count)])
+
+
+def open(folder: str | Path, device: str = "cpu") -> Run:
+    """The run in a folder."""
+    path = Path(folder)
+    if not (path / RECIPE).exists():
+        there = [p.parent.name for p in path.parent.glob(f"*/{RECIPE}")] if path.parent.is_dir() else []
+        hint = f"; {nearest(path.name, there)}" if there else ""
+        raise UserError(f"{path} is no run: it has no {RECIPE}{hint}")
+    nodes = yaml.safe_load((path / RECIPE).read_text(encoding="utf-8"))
+    return Run(path, recipes.resolve(nodes.get("name", path.name), nodes), device)
+
+
+class Training:
+    """A run under training: the trainer, and the files that it leaves. `ticks` does the work; `stop` ends it well."""
+
+    def __init__(self, recipe: Recipe, folder: str | Path, resume: bool = False, device: str = "cpu"):
+        """Raises UserError where a run stands already without `resume`, or where its recipe is another."""
+        self.recipe, self.folder, self.device = recipe, Path(folder), device
+        stands = (self.folder / RECIPE).exists()
+        if stands and not resume:
+            raise UserError(
+                f"{self.folder} holds a run already: go on with --resume, or name another folder with --out"
+            )
+        if stands:
+            _same(recipe, self.folder)
+        denoiser = recipe.denoiser()
+        denoiser = replace(denoiser, net=denoiser.net.to(device))
+        source, modality = recipe.source, recipe.modality
+        feed = Shuffled(source.split("train"), modality.encode, recipe.train.seed, device)
+        held_out = None
+        if isinstance(recipe.objective, Regression) and recipe.train.validate_every:
+            held_out = HeldOut(recipe.objective, source.split("validation"), modality.encode, device=device)
+        self.trainer = Trainer(denoiser, recipe.objective, feed, recipe.train, recipe.nulls, held_out)
+        found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
+        if found is not None:
+            self.trainer.restore(found)
+
+    @property
+    def done(self) -> bool:
+        """Whether all items were seen."""
+        return self.trainer.items >= self.recipe.train.items
+
+    def stop(self) -> None:
+        """Asks `ticks` to save and end after the present step."""
+        self.trainer.stop()
+
+    def ticks(self) -> Generator[Tick]:
+        """Trains, keeps checkpoints and history, and yields each tick after its files are written."""
+        if self.done:
+            return
+        with lock(self.folder):
+            _put(self.folder / RECIPE, self.recipe.text())
+            metrics = self.folder / METRICS
+            history.rewind(metrics, self.trainer.items)
+            for tick in self.trainer.run():
+                record: dict[str, Any] = tick.record() if tick.log else {"items": tick.items}
+                if tick.validate:
+                    record["held_out"] = {
+                        name: {"mean": b.mean, "spread": b.spread, "noise": b.noise.tolist(), "loss": b.loss.tolist()}
+                        for name, b in self.trainer.validate().items()
+                    }
+                if len(record) > 1:
+                    history.append(metrics, record)
+                if tick.checkpoint:
+                    self.trainer.save(self.folder / CHECKPOINTS)
+                yield tick
+
+    def run(self) -> Run:
+        """The run as it stands on the disk."""
+        return Run(self.folder, self.recipe, self.device)
+
+
+def fit(
+    recipe: str | Path | Recipe,
+    out: str | Path | None = None,
+    *overrides: str,
+    resume: bool = False,
+    device: str = "cpu",
+) -> Run:
+    """Trains a recipe to its end, in the folder `out` (runs/<name> if silent), and gives the run."""
+    made = recipe if isinstance(recipe, Recipe) else recipes.load(recipe, overrides)
+    training = Training(made, out or Path("runs") / made.name, resume, device)
+    for _ in training.ticks():
+        pass
+    return training.run()
+
+
+def _same(recipe: Recipe, folder: Path) -> None:
+    """Refuses to go on with another recipe than the run was started with, naming the first difference."""
+    before = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(recipe.nodes))
+    old, new = _leaves(json.loads(json.dumps(before))), _leaves(now)
+    for path in sorted({*old, *new} - {"name"}):
+        if old.get(path) != new.get(path):
+            raise UserError(
+                f"{folder} was started with {path} = {old.get(path)}, now it is {new.get(path)}: "
+                "resume with the same recipe, or name another folder with --out"
+            )
+
+
+def _leaves(nodes: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(nodes, dict):
+        return {k: v for key, node in nodes.items() for k, v in _leaves(node, f"{path}.{key}".lstrip(".")).items()}
+    return {path: nodes}
+
+
+def _put(path: Path, text: str) -> None:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+__all__ = ["Run", "Training", "collect", "fit", "open"]

@@ -54,7 +54,9 @@ def build(
     if not isinstance(node, Mapping) or not isinstance(node.get("kind"), str):
         raise UserError(f"{where or 'the node'} has no kind: expected a name or a table with 'kind', got {node!r}")
     fields: dict[str, Any] = {str(k): v for k, v in node.items() if k != "kind"}
-    factory: Callable[..., Any] = choose(f"{where} of kind".lstrip(), node["kind"], table)
+    if node["kind"] not in table:
+        raise UserError(f"{where or 'a node'} has no kind '{node['kind']}'; {nearest(node['kind'], table)}")
+    factory: Callable[..., Any] = table[node["kind"]]
     values, resolved = arguments(factory, fields, tables, where, context)
     try:
         made = factory(**values)

@@ -1,0 +1,103 @@
+"""One measured number beside the value that real items reach, and what the two say in words."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A row of the table of results.
+
+    value and floor are means over draws, spread and floor_spread the standard deviations of one draw;
+    the floor is what real items score where samples stand. count: samples in a draw.
+    better: "lower", "higher", or "half" where 1/2 is the best.
+    """
+
+    name: str
+    value: float
+    spread: float
+    floor: float
+    floor_spread: float
+    draws: int
+    count: int
+    better: Literal["lower", "higher", "half"]
+    protocol: str
+
+    @property
+    def gap(self) -> float:
+        """How much worse than real, in standard deviations of one draw of samples against one of real.
+
+        Negative where better. "half" compares the distances from 1/2.
+        """
+        worse = {
+            "lower": self.value - self.floor,
+            "higher": self.floor - self.value,
+            "half": abs(self.value - 0.5) - abs(self.floor - 0.5),
+        }[self.better]
+        return float(worse / max(np.hypot(self.spread, self.floor_spread), 1e-12))
+
+    @property
+    def verdict(self) -> str:
+        """In words: a gap up to 2 is no difference, up to 4 a small one, beyond that a plain one.
+
+        Two measures warn of copies besides: near-copies by a gap above 2, and the two-sample test where
+        it lies below 1/2 by a gap above 2 (samples nearer to the items asked than those to each other).
+        """
+        if self.name == "near_copies":
+            few = "no more near-copies than among held-out real items"
+            return "too close to training items" if self.gap > 2 else few
+        if self.better == "half" and self.value < 0.5 and self.gap > 2:
+            return "too close to the held-out items"
+        if self.gap <= 2:
+            return "indistinguishable from real within the spread"
+        return "close to real" if self.gap <= 4 else "told apart from real"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and words; with the ratio to the floor where lower is better."""
+        ratio = self.value / self.floor if self.better == "lower" and self.floor > 0 else None
+        return {**asdict(self), "ratio": ratio, "gap": self.gap, "verdict": self.verdict}
+
+
+def row(
+    name: str,
+    values: npt.ArrayLike,
+    floors: npt.ArrayLike,
+    *,
+    better: Literal["lower", "higher", "half"],
+    count: int,
+    protocol: str,
+    share_of: int = 0,
+) -> Measure:
+    """A Measure from the values of single draws.
+
+    share_of: where the floor is one share counted among so many items, not a mean of draws; its spread is
+    then the binomial one of a draw of `count`.
+    """
+    value, floor = np.atleast_1d(values).astype(np.float64), np.atleast_1d(floors).astype(np.float64)
+    mean = float(floor.mean())
+    if share_of:
+        p = (mean * share_of + 1) / (share_of + 2)  # Laplace's rule: a share of 0 or 1 has a spread too
+        floor_spread = float(np.sqrt(p * (1 - p) / count))
+    else:
+        floor_spread = _spread(floor)
+    return Measure(
+        name=name,
+        value=float(value.mean()),
+        spread=_spread(value),
+        floor=mean,
+        floor_spread=floor_spread,
+        draws=len(value),
+        count=count,
+        better=better,
+        protocol=protocol,
+    )
+
+
+def _spread(values: npt.NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
+__all__ = ["Measure", "row"]

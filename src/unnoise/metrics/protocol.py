@@ -1,0 +1,233 @@
+"""How samples are judged: which items they stand against, how many, how often, and by which measures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from unnoise.config import UserError
+from unnoise.data import Items, Source, World, join
+from unnoise.metrics.classifier import CLASSIFIERS, Classifier
+from unnoise.metrics.distances import frechet, sliced_wasserstein
+from unnoise.metrics.measure import Measure, row
+from unnoise.metrics.neighbours import (
+    coverage,
+    density,
+    match,
+    precision,
+    recall,
+    two_sample,
+)
+from unnoise.rng import host, key
+
+FLOORS = 20  # draws of real items that the floor of a finite source is the mean of
+COPIES = 0.01  # the share of held-out items that count as near-copies: the threshold's quantile
+PLANE = 6  # points of more dimensions are judged in smaller draws: their neighbours cost more
+
+Better = Literal["lower", "higher", "half"]
+Raw = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """`draws` lots of `count` samples against as many held-out real items; and real items in their place.
+
+    A finite source: every lot stands against the part `against` (a stratified subset where it holds more
+    than `count`), and the floor is FLOORS stratified random subsets of the other items. A world: every
+    lot has fresh real items of its own, and the floor is one more fresh lot.
+    """
+
+    source: Source
+    draws: int
+    count: int
+    against: str = "test"
+    classifier: Classifier | None = None
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or self.count < 7:
+            raise UserError(
+                f"a protocol has at least 1 draw of 7 samples (5 neighbours are asked), "
+                f"got {self.draws} of {self.count}"
+            )
+
+    @cached_property
+    def references(self) -> list[Items]:
+        """The real items that each draw of samples is held against."""
+        if isinstance(self.source, World):
+            return [self.source.draw(self.count, key("reference", i)) for i in range(self.draws)]
+        items = self.source.split(self.against)
+        if self.count > len(items):
+            raise UserError(f"{self.against} holds {len(items)} items, fewer than the {self.count} of a draw")
+        return [Items(*items.take(stratified(items, self.count, 0)))] * self.draws
+
+    @cached_property
+    def reals(self) -> list[tuple[Items, Items]]:
+        """Real items where samples stand, each with what they are held against: the floor's draws."""
+        if isinstance(self.source, World):
+            fresh = [self.source.draw(self.count, key("floor", i)) for i in range(self.draws)]
+            return list(zip(fresh, self.references, strict=True))
+        pool = join(*(self.source.split(part) for part in ("train", "validation") if part != self.against))
+        if self.count > len(pool):
+            raise UserError(f"{len(pool)} items are left for the floor, fewer than the {self.count} of a draw")
+        lots = [Items(*pool.take(stratified(pool, self.count, i))) for i in range(FLOORS)]
+        return [(lot, self.references[0]) for lot in lots]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64] | None:
+        """The labels to draw samples for, (draws, count): those of the real items; None without classes."""
+        if not self.source.classes:
+            return None
+        return np.stack([items.cond["label"] for items in self.references])
+
+    def measure(self, samples: Raw, labels: npt.NDArray[np.int64] | None = None) -> list[Measure]:
+        """The table for samples (draws, count, ...) in raw units; labels (draws, count): what was asked for."""
+        item = self.references[0].items.shape[1:]
+        if samples.shape != (self.draws, self.count, *item):
+            raise UserError(
+                f"this protocol takes samples of the shape {(self.draws, self.count, *item)}, got {samples.shape}"
+            )
+        rows = [
+            row(
+                name,
+                [rule(lot, ref.items) for lot, ref in zip(samples, self.references, strict=True)],
+                [rule(real.items, ref.items) for real, ref in self.reals],
+                better=better,
+                count=self.count,
+                protocol=f"{text}; {self._against}",
+            )
+            for name, (rule, better, text) in self._comparisons().items()
+        ]
+        return rows + self._beside_training(samples, labels)
+
+    @property
+    def _against(self) -> str:
+        if isinstance(self.source, World):
+            return f"{self.count} samples against {self.count} fresh real items; floor: fresh real items"
+        return (
+            f"{self.count} samples against {self.count} of {self.against}; "
+            f"floor: {FLOORS} stratified draws of {self.count} other real items"
+        )
+
+    def _comparisons(self) -> dict[str, tuple[Callable[[Raw, Raw], float], Better, str]]:
+        """name → rule(samples, real), which way is better, what it is."""
+        two: dict[str, tuple[Callable[[Raw, Raw], float], Better, str]] = {
+            "two_sample": (two_sample, "half", "leave-one-out accuracy of the nearest neighbour"),
+            "coverage": (
+                lambda x, real: coverage(real, x),
+                "higher",
+                "share of real items with a sample nearer than their 5th real neighbour",
+            ),
+        }
+        if self.source.raw != "image":
+            text = "sliced 2-Wasserstein distance, 128 directions"
+            return {"sliced_wasserstein": (sliced_wasserstein, "lower", text), **two}
+        if (judge := self.classifier) is not None:
+            seen: dict[int, Raw] = {}  # features of real items, by identity: self holds these alive
+
+            def features(real: Raw) -> Raw:
+                if id(real) not in seen:
+                    seen[id(real)] = judge.features(real)
+                return seen[id(real)]
+
+            first: dict[str, tuple[Callable[[Raw, Raw], float], Better, str]] = {
+                "frechet": (
+                    lambda x, real: frechet(judge.features(x), features(real)),
+                    "lower",
+                    "Fréchet distance of the stored classifier's features",
+                )
+            }
+            two = {**first, **two}
+        return {
+            **two,
+            "density": (lambda x, real: density(real, x), "higher", "real 5-neighbour balls around a sample, over 5"),
+            "precision": (
+                lambda x, real: precision(real, x), "higher", "share of samples in a real 5-neighbour ball"
+            ),
+            "recall": (lambda x, real: recall(real, x), "higher", "share of real items in a sample's 5-neighbour ball"),
+        }  # fmt: skip
+
+    def _beside_training(self, samples: Raw, labels: npt.NDArray[np.int64] | None) -> list[Measure]:
+        """Near-copies of training items (for pictures) and the accuracy of labels (where they were asked for)."""
+        pictures, named = self.source.raw == "image", labels is not None
+        if not pictures and not named:
+            return []
+        train, held_out = self.source.split("train"), self.source.split(self.against)
+        if isinstance(self.source, World):
+            held_out = Items(*held_out.take(np.arange(min(self.count, len(held_out)))))
+        matches = [match(lot, train.items) for lot in samples]
+        matched = match(held_out.items, train.items)
+        rows: list[Measure] = []
+        if pictures:
+            threshold = float(np.quantile(matched[1], COPIES))
+            rows.append(
+                row(
+                    "near_copies",
+                    [(distance < threshold).mean() for _, distance in matches],
+                    (matched[1] < threshold).mean(),
+                    better="lower",
+                    count=self.count,
+                    share_of=len(held_out),
+                    protocol=f"share of samples nearer than {threshold:.3g} to a training item, the 1st "
+                    f"percentile of {self.against} items' nearest distances; floor: {self.against} items",
+                )
+            )
+        if labels is not None:
+            judge = self.classifier
+
+            def names(items: Raw, nearest: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+                return judge.predict(items) if judge is not None else train.cond["label"][nearest]
+
+            who = "the stored classifier" if judge is not None else "the nearest training item"
+            pairs = zip(samples, matches, labels, strict=True)
+            rows.append(
+                row(
+                    "label_accuracy",
+                    [(names(lot, index) == asked).mean() for lot, (index, _), asked in pairs],
+                    (names(held_out.items, matched[0]) == held_out.cond["label"]).mean(),
+                    better="higher",
+                    count=self.count,
+                    share_of=len(held_out),
+                    protocol=f"share of samples that {who} gives the label asked for; floor: {self.against} items",
+                )
+            )
+        return rows
+
+
+def protocol(source: Source, against: str = "test") -> Protocol:
+    """The standard protocol of a source.
+
+    Digits: 5 draws of as many samples as there are held-out items (540 of test), with the stored
+    classifier. Points in up to 6 dimensions: 20 draws of 5000; all else: 5 draws of 1000
+    (pictures of a world: of 540).
+    """
+    make = CLASSIFIERS.get(source.name)
+    judge = make() if make is not None else None
+    if not isinstance(source, World):
+        return Protocol(source, 5, len(source.split(against)), against, judge)
+    dims = source.draw(1, 0).items[0].size
+    few = source.raw == "points" and dims <= PLANE
+    if few:
+        return Protocol(source, 20, 5000, against, judge)
+    return Protocol(source, 5, 540 if source.raw == "image" else 1000, against, judge)
+
+
+def stratified(items: Items, n: int, seed: int) -> npt.NDArray[np.int64]:
+    """Indices of n items at random, each label with its share to the nearest whole item: (n,) ascending."""
+    rng = host("stratified", seed)
+    order = rng.permutation(len(items))
+    if n < len(items) and "label" in items.cond:
+        label = items.cond["label"][order]
+        # The i-th of a label's items, in random order, stands at (i + 1/2) / size: the first n by this
+        # place hold every label in proportion.
+        place = np.empty(len(items))
+        for kind in np.unique(label):
+            rows = np.flatnonzero(label == kind)
+            place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        order = order[np.argsort(place, kind="stable")]
+    return np.sort(order[:n])
+
+
+__all__ = ["FLOORS", "Protocol", "protocol", "stratified"]

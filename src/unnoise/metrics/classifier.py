@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from unnoise.tensor import Array, Float, Tensor
 STORED = Path(__file__).with_name("digits.safetensors")
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """What the protocol asks of a classifier: raw items (N, ...) in, host arrays out."""
 

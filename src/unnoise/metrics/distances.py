@@ -43,7 +43,7 @@ def _root(cov: Array) -> Array:
 
 
 def sliced_wasserstein(
-    x: npt.NDArray[Any], y: npt.NDArray[Any], p: float = 2, projections: int = 128, seed: int = 0
+    x: npt.NDArray[Any], y: npt.NDArray[Any], p: float = 2.0, projections: int = 128, seed: int = 0
 ) -> float:
     """(mean over directions θ of W_p(θ·x, θ·y)^p)^{1/p}, each W_p exact: x (N, ...) and y (M, ...).
 

@@ -75,6 +75,14 @@ class Protocol:
         lots = [Items(*pool.take(stratified(pool, self.count, i))) for i in range(FLOORS)]
         return [(lot, self.references[0]) for lot in lots]
 
+    @cached_property
+    def floors(self) -> dict[str, list[float]]:
+        """What the comparisons with real items read where real items stand: known once, for all samples."""
+        return {
+            name: [rule(real.items, held.items) for real, held in self.reals]
+            for name, (rule, _, _) in self._comparisons.items()
+        }
+
     @property
     def labels(self) -> npt.NDArray[np.int64] | None:
         """The labels to draw samples for, (draws, count): those of the real items; None without classes."""
@@ -93,12 +101,12 @@ class Protocol:
             row(
                 name,
                 [rule(lot, ref.items) for lot, ref in zip(samples, self.references, strict=True)],
-                [rule(real.items, ref.items) for real, ref in self.reals],
+                self.floors[name],
                 better=better,
                 count=self.count,
                 protocol=f"{text}; {self._against}",
             )
-            for name, (rule, better, text) in self._comparisons().items()
+            for name, (rule, better, text) in self._comparisons.items()
         ]
         return rows + self._beside_training(samples, labels)
 
@@ -111,6 +119,7 @@ class Protocol:
             f"floor: {FLOORS} stratified draws of {self.count} other real items"
         )
 
+    @cached_property
     def _comparisons(self) -> dict[str, tuple[Callable[[Raw, Raw], float], Better, str]]:
         """name → rule(samples, real), which way is better, what it is."""
         two: dict[str, tuple[Callable[[Raw, Raw], float], Better, str]] = {

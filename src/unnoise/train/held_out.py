@@ -1,45 +1,38 @@
 """The loss on items that training never sees, by noise level, with the same draws each time."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from unnoise import rng
 from unnoise.data import Items
-from unnoise.denoise import NetDenoiser
-from unnoise.tensor import Array, Cond
-from unnoise.train.objective import Regression
+from unnoise.denoise import Denoiser, NetDenoiser
+from unnoise.tensor import Array, Cond, Float, Tensor, align
+from unnoise.train.objective import Regression, average
 from unnoise.train.order import Encode, tensors
-
-Optimum = Callable[[Array], Array]
 
 
 class ByLevel(NamedTuple):
-    """Held-out losses at K noise levels, float64 on the host.
+    """Held-out losses at K noise levels, float64 on the host."""
 
-    times, noise (K,): the levels, as t and as log(sigma/alpha); loss (K,): what training minimises; error
-    (K,): the mean squared error of x_0 for each element; optimum (K,): the least error there can be, where
-    the source knows it. spread: the standard error of the mean loss over items.
-    """
-
-    times: Array
-    noise: Array
-    loss: Array
-    error: Array
-    optimum: Array | None
-    spread: float
+    times: Array  # (K,) t
+    noise: Array  # (K,) log(sigma/alpha)
+    loss: Array  # (K,) what training minimises
+    error: Array  # (K,) mean squared error of x_0, for each element
+    spread: float  # standard error of the mean loss, over items
+    optimum: Array | None = None  # (K,) the least error there can be: the truth's, on the same draws
+    excess: Array | None = None  # (K,) (L − L*)/L*, 0 is perfect
 
     @property
     def mean(self) -> float:
         """The mean loss over the law of levels that training draws from."""
         return float(self.loss.mean())
 
-    @property
-    def excess(self) -> Array | None:
-        """Excess risk (error − optimum)/optimum, (K,): 0 is perfect."""
-        return None if self.optimum is None else (self.error - self.optimum) / self.optimum
+    def record(self) -> dict[str, Any]:
+        """Its numbers, for a line of metrics.jsonl."""
+        fields = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self._asdict().items()}
+        return {"mean": self.mean, **{k: v for k, v in fields.items() if v is not None}}
 
 
 class HeldOut:
@@ -63,20 +56,21 @@ class HeldOut:
         batch: int = 512,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        optimum: Optimum | None = None,
+        truth: Denoiser | None = None,
     ):
-        """limit: of the items, the first so many; optimum: times (K,) → the least mean squared error of x_0."""
+        """limit: of the items, the first so many; truth: the posterior mean in closed form, where it is known."""
         if len(items) == 0:
             raise ValueError("there is no item held out")
         raw, cond = items.take(np.arange(min(len(items), limit)))
         x0 = encode(raw, rng.host(seed, "held out", "encode")).to(device)
-        self._objective, self._optimum = objective, optimum
-        self._levels, self._batch = levels, batch
+        self._objective, self._truth = objective, truth
+        self._levels, self._repeats, self._batch = levels, repeats, batch
         which = np.repeat(np.arange(len(x0)), repeats)
         # Neighbours in the list take levels far apart; over the list each level comes equally often.
         self._bin = np.arange(len(which)) * _stride(levels) % levels
-        self._x0 = x0[torch.from_numpy(which).to(x0.device)]
-        self._cond = {name: leaf[torch.from_numpy(which)].to(device) for name, leaf in tensors(cond).items()}
+        rows = torch.from_numpy(which)
+        self._cond = {name: leaf[rows].to(device) for name, leaf in tensors(cond).items()}
+        self._x0 = x0[rows.to(x0.device)]
         generator = rng.generator(seed, "held out", "noise")
         self._noise = torch.randn(self._x0.shape, generator=generator).to(self._x0)
 
@@ -85,20 +79,46 @@ class HeldOut:
         """The losses of a denoiser, asked as it stands (put its network into eval mode first)."""
         quantiles = (np.arange(self._levels) + 0.5) / self._levels
         times = self._objective.times(denoiser, quantiles)
-        sums = np.zeros((2, len(self._bin)))
+        parts: list[Tensor] = []
         for first in range(0, len(self._bin), self._batch):
             rows = slice(first, first + self._batch)
-            x0, noise, t = self._x0[rows], self._noise[rows], times[self._bin[rows]]
-            cond: Cond = {name: leaf[rows] for name, leaf in self._cond.items()}
-            pair = [self._objective.at(denoiser, x0, cond, t, sign * noise) for sign in (1, -1)]
-            both = torch.stack([pair[0].value + pair[1].value, pair[0].error + pair[1].error]) / 2
-            sums[:, rows] = both.double().cpu().numpy()
+            t, noise = times[self._bin[rows]], self._noise[rows]
+            cond = {name: leaf[rows] for name, leaf in self._cond.items()}
+            pair = [self._ask(denoiser, self._x0[rows], t, sign * noise, cond) for sign in (1, -1)]
+            parts.append((pair[0] + pair[1]) / 2)
+        sums = torch.cat(parts, dim=1).double().cpu().numpy()
         count = np.bincount(self._bin, minlength=self._levels)
-        loss, error = (np.bincount(self._bin, row, self._levels) / np.maximum(count, 1) for row in sums)
-        within = np.sqrt(np.mean((sums[0] - loss[self._bin]) ** 2))
-        noise = -denoiser.process.schedule.logsnr(times) / 2
-        optimum = None if self._optimum is None else self._optimum(times)
-        return ByLevel(times, noise, loss, error, optimum, float(within / np.sqrt(len(self._bin))))
+        loss, error, optimum, gap = (np.bincount(self._bin, row, self._levels) / count for row in sums)
+        by_item = (sums[0] - loss[self._bin]).reshape(-1, self._repeats).mean(1)  # an item's repeats are kin
+        known = self._truth is not None
+        return ByLevel(
+            times,
+            -denoiser.process.schedule.logsnr(times) / 2,
+            loss,
+            error,
+            float(by_item.std() / np.sqrt(len(by_item))),
+            optimum if known else None,
+            gap / optimum if known else None,
+        )
+
+    def _ask(self, denoiser: NetDenoiser, x0: Tensor, t: Array, noise: Tensor, cond: Cond) -> Float[Tensor, "4 B"]:
+        """Of each item: loss, error, the truth's error, and the squared distance of the two beliefs.
+
+        E|x_0 − D|² = E|x_0 − D*|² + E|D − D*|², so the distance is the excess without the noise of the data.
+        """
+        process = denoiser.process
+        level = process.level(t, x0)
+        noise = process.constrain(noise, cond)
+        x = process.corrupt(x0, level, noise)
+        answer, c = denoiser.answer(x, level, cond)
+        loss = self._objective.judge(answer, c, x0, noise, level, cond)
+        if self._truth is None:
+            nothing = torch.zeros_like(loss.error)
+            return torch.stack([loss.value, loss.error, nothing, nothing])
+        truth, mask = self._truth(x, level, cond).x0, cond.get("mask")
+        belief = align(c.skip, x) * x + align(c.out, x) * answer
+        distances = average((x0 - truth).square(), mask), average((belief - truth).square(), mask)
+        return torch.stack([loss.value, loss.error, *distances])
 
 
 def _stride(levels: int) -> int:
@@ -108,4 +128,4 @@ def _stride(levels: int) -> int:
     return min(coprime, key=lambda step: abs(step - golden))
 
 
-__all__ = ["ByLevel", "HeldOut", "Optimum"]
+__all__ = ["ByLevel", "HeldOut"]

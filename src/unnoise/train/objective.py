@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from unnoise.denoise import NetDenoiser
+from unnoise.denoise import Coefficients, NetDenoiser
+from unnoise.process import Level
 from unnoise.tensor import Array, Cond, Float, Tensor, align
 from unnoise.train.draws import Draws
 from unnoise.train.levels import Levels, Uniform
@@ -56,10 +57,21 @@ class Regression(Objective):
         noise: Float[Tensor, "B *dims"],
     ) -> Loss:
         """The loss at the given times t (B,) and noise (B, ...)."""
-        process = denoiser.process
-        level = process.level(t, x0)
-        noise = process.constrain(noise, cond)
-        answer, c = denoiser.answer(process.corrupt(x0, level, noise), level, cond)
+        level = denoiser.process.level(t, x0)
+        noise = denoiser.process.constrain(noise, cond)
+        answer, c = denoiser.answer(denoiser.process.corrupt(x0, level, noise), level, cond)
+        return self.judge(answer, c, x0, noise, level, cond)
+
+    def judge(
+        self,
+        answer: Float[Tensor, "B *dims"],
+        c: Coefficients,
+        x0: Float[Tensor, "B *dims"],
+        noise: Float[Tensor, "B *dims"],
+        level: Level,
+        cond: Cond,
+    ) -> Loss:
+        """The loss of an answer F given to x_t = alpha·x_0 + sigma·noise."""
         wanted = align(c.data, x0) * x0 + align(c.noise, x0) * noise
         error = average((answer.to(x0.dtype) - wanted).square(), cond.get("mask"))
         return Loss(self.weight(level, c.out) * error, c.out.square() * error.detach(), level.noise)

@@ -40,7 +40,7 @@ class Optimiser:
         norm = torch.linalg.vector_norm(self._grad)
         self._adamw.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         if self._clip:
-            self._adamw.grad_scale = (norm / self._clip).clamp(min=1.0)  # type: ignore[attr-defined]
+            self._adamw.grad_scale = (norm / self._clip).clamp(min=1.0).float()  # type: ignore[attr-defined]
         for group in self._adamw.param_groups:
             group["lr"] = lr
         self._adamw.step()

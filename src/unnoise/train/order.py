@@ -1,7 +1,7 @@
 """The order of the data: a function of (seed, epoch), so that one number of items says where a training stands."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from unnoise.tensor import Tensor
 Encode = Callable[[Any, np.random.Generator], Tensor]
 
 
+@runtime_checkable
 class Feed(Protocol):
     """Where batches come from."""
 

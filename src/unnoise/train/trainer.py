@@ -72,7 +72,7 @@ class Trainer:
         objective: Objective,
         feed: Feed,
         config: TrainConfig,
-        nulls: Mapping[str, float] | None = None,
+        nulls: Mapping[str, float | int] | None = None,
         held_out: HeldOut | None = None,
     ):
         self.denoiser, self.objective, self.feed, self.config = denoiser, objective, feed, config
@@ -118,7 +118,7 @@ class Trainer:
                 clock, seen = time.perf_counter(), self.items  # the caller's time is not the training's
 
     def stop(self) -> None:
-        """Asks `run` to end after the step that it is in (a signal handler may); its last tick asks for a checkpoint."""
+        """Asks `run` to end after this step, with a tick that asks for a checkpoint; a signal handler may call it."""
         self._stopping = True
 
     def step(self) -> None:

@@ -1,6 +1,6 @@
 """Networks: (x, noise level, conditions) → an answer shaped like x. One line in NETS adds one."""
 
-from unnoise.nets.layers import Source
+from unnoise.nets.attention import Source
 from unnoise.nets.mlp import MLP
 from unnoise.nets.net import Net
 from unnoise.nets.unet import PRESETS, UNet

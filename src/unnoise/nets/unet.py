@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unnoise.nets.attention import Attention, Source
 from unnoise.nets.embed import FREQUENCIES, Embedding
-from unnoise.nets.layers import Attention, Block, Double, Source, convolution, zero
+from unnoise.nets.layers import Block, Double, convolution, zero
 from unnoise.nets.net import Net
+from unnoise.nets.norm import normalise
 from unnoise.tensor import Cond, Float, Tensor
 
 # The sizes one asks for by name: UNet(shape, **PRESETS["base"]).
@@ -37,7 +39,8 @@ class UNet(Net):
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
-    attention in the order of the pass (`attention_widths` wide), further keys and values to look at; `residuals` are added to the
+    attention in the order of the pass (`attention_widths` wide), further keys and
+    values to look at; `residuals` are added to the
     skips, the last one to the middle's answer (ControlNet).
     """
 
@@ -64,8 +67,7 @@ class UNet(Net):
             raise ValueError(f"a U-Net takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
         if any(level not in range(len(widths) + 1) for level in attention):
             raise ValueError(
-                f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, "
-                f"got {attention}"
+                f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"
             )
         embed_width = embed_width or 4 * widths[0]
         self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies)
@@ -75,16 +77,12 @@ class UNet(Net):
 
         def stage(level: int, before: int, after: int, look: bool = True) -> Stage:
             places = len(self.modulated), len(self.attention_widths)
-            block = Block(
-                dims, before, after, groups=groups, epsilon=epsilon, modulation=modulation, dropout=dropout
-            )
+            block = Block(dims, before, after, groups=groups, epsilon=epsilon, modulation=modulation, dropout=dropout)
             self.modulated.append(block.modulated)
             if level not in attention or not look:
                 return Stage(block, None, places)
             self.attention_widths.append(after)
-            return Stage(
-                block, Attention(after, head_width=head_width, groups=groups, epsilon=epsilon), places
-            )
+            return Stage(block, Attention(after, head_width=head_width, groups=groups, epsilon=epsilon), places)
 
         self.first = convolution(dims, self.shape[0], widths[0])
         self.encoder, self.middle, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -157,10 +155,18 @@ class UNet(Net):
         left = list(skips)
         for part in self.decoder:
             if isinstance(part, Stage):
-                h = part(torch.cat((h, left.pop()), dim=1), context)
+                joined = torch.cat((h, left.pop()), dim=1)
+                h = part(joined, context)
             else:
-                h = part(h, left[-1].shape[2:])
-        return self.last(F.silu(self.norm(h)))
+                h = crop(part(h), left[-1])
+        return self.last(F.silu(normalise(self.norm, h)))
+
+
+def crop(h: Float[Tensor, "B C *sizes"], like: Tensor) -> Float[Tensor, "B C *cropped"]:
+    """The near corner of h, as large as `like`: what doubling the half of an odd size leaves over goes."""
+    for axis in range(2, h.ndim):
+        h = h.narrow(axis, 0, like.shape[axis])
+    return h
 
 
 class Context(NamedTuple):
@@ -179,9 +185,7 @@ class Stage(nn.Module):
         self.attention = attention
         self.places = places
 
-    def forward(
-        self, x: Float[Tensor, "B before *sizes"], context: Context
-    ) -> Float[Tensor, "B after *sizes"]:
+    def forward(self, x: Float[Tensor, "B before *sizes"], context: Context) -> Float[Tensor, "B after *sizes"]:
         h = self.block(x, context.modulations[self.places[0]])
         if self.attention is None:
             return h

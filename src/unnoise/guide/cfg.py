@@ -1,9 +1,10 @@
 """Classifier-free guidance: a denoiser around a denoiser."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from unnoise.denoise.denoiser import Belief, Denoiser
@@ -70,14 +71,24 @@ class CFG:
         """(1 − w)·u + w·c per item; c or u alone where the other was not asked."""
         if not rows.untold:
             return answer
-        told, untold = answer.x0[: len(rows.told)], answer.x0[len(rows.told) :]
-        x0 = answer.x0.new_empty(len(rows.weights), *answer.x0.shape[1:])
-        x0[torch.as_tensor(rows.untold, device=x0.device)] = untold
-        x0[torch.as_tensor(rows.told, device=x0.device)] = told
+        x0, v = (None if leaf is None else _spread(rows, leaf) for leaf in answer)
+        assert x0 is not None
         both = sorted(set(rows.told) & set(rows.untold))
         if both:
             w = align(torch.from_numpy(rows.weights[both]).to(x0.dtype).to(x0.device), x0[: len(both)])
-            c = told[torch.as_tensor([rows.told.index(i) for i in both], device=x0.device)]
-            u = untold[torch.as_tensor([rows.untold.index(i) for i in both], device=x0.device)]
-            x0[torch.as_tensor(both, device=x0.device)] = (1 - w) * u + w * c
-        return Belief(x0)
+            c, u = answer.x0[_index(np.searchsorted(rows.told, both), x0)], answer.x0[len(rows.told) :]
+            u = u[_index(np.searchsorted(rows.untold, both), x0)]
+            x0[_index(both, x0)] = (1 - w) * u + w * c
+        return Belief(x0, v)
+
+
+def _spread(rows: Rows, answers: Tensor) -> Tensor:
+    """One answer for each item: the conditional where it was asked, else the unconditional."""
+    found = answers.new_empty(len(rows.weights), *answers.shape[1:])
+    found[_index(rows.untold, answers)] = answers[len(rows.told) :]
+    found[_index(rows.told, answers)] = answers[: len(rows.told)]
+    return found
+
+
+def _index(items: Sequence[int] | npt.NDArray[np.int64], like: Tensor) -> Tensor:
+    return torch.as_tensor(items, device=like.device)

@@ -13,13 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from unnoise import rng
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.loop.generate import check_cond, home
 from unnoise.process.level import Level
-from unnoise.samplers.plan import Plan
 from unnoise.samplers.step import State
+from unnoise.samplers.walk import Walk
 from unnoise.tensor import Cond, Tensor, move
 
 
@@ -27,7 +26,7 @@ from unnoise.tensor import Cond, Tensor, move
 class Job:
     """What is wanted: one sample for each seed, by one plan. cond: leaves (len(seeds), ...); start as in `sample`."""
 
-    plan: Plan
+    plan: Walk
     shape: tuple[int, ...]
     seeds: Sequence[int]
     cond: Cond = field(default_factory=dict[str, Tensor])
@@ -41,7 +40,7 @@ class Ticket:
     number: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """Item `index` of a job has moved one row: x0 is its present belief, a preview."""
 
@@ -52,7 +51,7 @@ class Step:
     x0: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Done:
     """Item `index` of a job is finished: x is its sample."""
 
@@ -61,9 +60,9 @@ class Done:
     x: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Failed:
-    """Item `index` of a job ended in numbers that are not finite; the others go on."""
+    """Item `index` of a job raised, or ended in numbers that are not finite; the others go on."""
 
     ticket: Ticket
     index: int
@@ -80,12 +79,12 @@ class _Item:
 
     ticket: Ticket
     index: int
-    plan: Plan
+    plan: Walk
     seed: int
     cond: dict[str, Tensor]  # leaves (1, ...)
     start: Tensor | None  # (1, ...)
-    lam: tuple[np.ndarray, np.ndarray]  # the ends of each row's noise
     row: int = 0
+    place: int = 0  # of its plan's first row among the levels of its lane
 
 
 @dataclass
@@ -96,6 +95,8 @@ class _Lane:
     items: list[_Item] = field(default_factory=list[_Item])
     state: State | None = None
     cond: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    levels: Level | None = None  # of every row of its plans, one plan after the other
+    places: dict[Walk, int] = field(default_factory=dict[Walk, int])
 
 
 class Engine:
@@ -141,13 +142,11 @@ class Engine:
         check_cond(cond, len(job.seeds))
         ticket = Ticket(self._tickets)
         self._tickets += 1
-        schedule = self.denoiser.process.schedule
-        first, last = (schedule.logsnr(t) / 2 for t in job.plan.noise_ends())
         key = (tuple(job.shape), *((n, v.dtype, tuple(v.shape[1:])) for n, v in sorted(cond.items())))
         for index, seed in enumerate(job.seeds):
             own = {name: leaf[index : index + 1] for name, leaf in cond.items()}
             start = None if job.start is None else job.start[index : index + 1].to(self._like)
-            self._waiting.append((key, _Item(ticket, index, job.plan, int(seed), own, start, (first, last))))
+            self._waiting.append((key, _Item(ticket, index, job.plan, int(seed), own, start)))
         return ticket
 
     def cancel(self, ticket: Ticket) -> int:
@@ -168,24 +167,28 @@ class Engine:
         key = self._turns[0]
         self._turns.rotate(-1)
         lane = self._lanes[key]
+        events, belief = self._ask(key, lane)
+        if belief is None:
+            return events
         assert lane.state is not None  # a lane with items has a state
-        level = self._level(lane)
-        belief = self._believe(self.denoiser, lane.state.x, level, lane.cond)
         noise = self._noise(lane, lane.state.x)
         plans, rows = [item.plan for item in lane.items], [item.row for item in lane.items]
         gathered = plans[0].gather(plans, rows, len(lane.state.memory), lane.state.x)
         lane.state = gathered.advance(lane.state, belief.x0, noise)
-        return self._hand_out(key, lane, belief)
+        return events + self._hand_out(key, lane, belief)
 
     def run(self, job: Job) -> Tensor:
-        """Submits one job and ticks until it is done: its samples, in the order of its seeds."""
+        """Submits one job to an idle engine and ticks until it is done: its samples, in the order of its seeds."""
+        if self.busy:
+            raise UserError("run is for an idle engine: while jobs are under way, submit this one and tick")
         ticket = self.submit(job)
         found: dict[int, Tensor] = {}
         while len(found) < len(job.seeds):
             for event in self.tick():
-                if isinstance(event, Failed) and event.ticket == ticket:
-                    raise FloatingPointError(f"item {event.index}: {event.reason}")
-                if isinstance(event, Done) and event.ticket == ticket:
+                if isinstance(event, Failed):
+                    self.cancel(ticket)
+                    raise RuntimeError(f"item {event.index}: {event.reason}")
+                if isinstance(event, Done):
                     found[event.index] = event.x
         return torch.stack([found[index] for index in range(len(job.seeds))])
 
@@ -213,17 +216,44 @@ class Engine:
         else:
             lane.state, lane.cond = _widen(fresh, memories), cond
         lane.items.extend(items)
+        if any(item.plan not in lane.places for item in items):
+            self._write_levels(lane)
+        for item in items:
+            item.place = lane.places[item.plan]
+
+    def _write_levels(self, lane: _Lane) -> None:
+        """The levels of every row of every plan in a lane: they are computed once, and taken from at each tick."""
+        plans = list(dict.fromkeys(item.plan for item in lane.items))
+        rows = [plan.rows for plan in plans]
+        lane.places = dict(zip(plans, [0, *np.cumsum(rows).tolist()], strict=False))
+        levels = [self.denoiser.process.level(plan.t, self._like, plan.to, plan.weight) for plan in plans]
+        lane.levels = levels[0].join(levels)
+        for item in lane.items:
+            item.place = lane.places[item.plan]
 
     def _begin(self, shape: tuple[int, ...], item: _Item) -> Tensor:
         if item.start is not None:
             return item.start
         return self.denoiser.process.prior(shape, [item.seed], self._like, item.plan.start, item.cond)
 
-    def _level(self, lane: _Lane) -> Level:
-        t, to, weight = (
-            np.array([getattr(item.plan, name)[item.row] for item in lane.items]) for name in ("t", "to", "weight")
-        )
-        return self.denoiser.process.level(t, self._like, to, weight)
+    def _ask(self, key: LaneKey, lane: _Lane) -> tuple[list[Event], Belief | None]:
+        """The belief about every item by one call; where that raises each is asked alone, and who raises has failed."""
+        assert lane.state is not None
+        assert lane.levels is not None
+        x, level = lane.state.x, lane.levels.take([item.place + item.row for item in lane.items])
+        try:
+            return [], self._believe(self.denoiser, x, level, lane.cond)
+        except Exception:  # whatever a network raises for one item's condition is not the others' fault
+            events: list[Event] = []
+            answers: dict[int, Belief] = {}
+            for i, item in enumerate(lane.items):
+                own = {name: leaf[i : i + 1] for name, leaf in lane.cond.items()}
+                try:
+                    answers[i] = self._believe(self.denoiser, x[i : i + 1], level.take([i]), own)
+                except Exception as error:
+                    events.append(Failed(item.ticket, item.index, f"{type(error).__name__}: {error}"))
+            self._keep(key, list(answers))
+            return events, _stack(list(answers.values())) if answers else None
 
     def _believe(self, denoiser: Any, x: Tensor, level: Level, cond: Cond) -> Belief:
         """A wrapper's rows are expanded here, so that all rows of all items go through one padded call."""
@@ -246,10 +276,7 @@ class Engine:
             belief = denoiser(x if whole else x[index], level if whole else level.take(rows), asked)
             kept = last - first
             answers.append(Belief(belief.x0[:kept], None if belief.v is None else belief.v[:kept]))
-        if len(answers) == 1:
-            return answers[0]
-        v = None if answers[0].v is None else torch.cat([a.v for a in answers if a.v is not None])
-        return Belief(torch.cat([a.x0 for a in answers]), v)
+        return _stack(answers)
 
     def _noise(self, lane: _Lane, like: Tensor) -> Tensor | None:
         """Fresh noise for the items whose row has a noise column, zeros for the others; None if no row has."""
@@ -258,18 +285,20 @@ class Engine:
             return None
         items = [lane.items[i] for i in drawn]
         rows = [item.row for item in items]
-        first, last = (np.array([item.lam[side][item.row] for item in items]) for side in (0, 1))
-        fresh = rng.brownian([item.seed for item in items], first, last, rows, lane.shape, like)
+        ends = [item.plan.noise_ends() for item in items]
+        first, last = (np.array([end[side][row] for end, row in zip(ends, rows, strict=True)]) for side in (0, 1))
         index = torch.as_tensor(drawn, device=like.device)
         own = {name: leaf[index.to(leaf.device)] for name, leaf in lane.cond.items()}
-        return torch.zeros_like(like).index_copy(0, index, self.denoiser.process.constrain(fresh, own))
+        seeds = [item.seed for item in items]
+        fresh = self.denoiser.process.fresh(lane.shape, seeds, like, (first, last), rows, own)
+        return fresh if len(drawn) == len(like) else torch.zeros_like(like).index_copy_(0, index, fresh)
 
     def _hand_out(self, key: LaneKey, lane: _Lane, belief: Belief) -> list[Event]:
         assert lane.state is not None
         events: list[Event] = []
-        for i, item in enumerate(lane.items):
+        for item, x0 in zip(lane.items, belief.x0.unbind(0), strict=True):
             item.row += 1
-            events.append(Step(item.ticket, item.index, item.row, item.plan.rows, belief.x0[i]))
+            events.append(Step(item.ticket, item.index, item.row, item.plan.rows, x0))
         finished = [i for i, item in enumerate(lane.items) if item.row == item.plan.rows]
         if finished:
             samples = lane.state.base[torch.as_tensor(finished, device=self._like.device)]
@@ -298,6 +327,13 @@ class Engine:
         lane.cond = {name: leaf[index.to(leaf.device)] for name, leaf in lane.cond.items()}
         old = lane.state
         lane.state = State(old.x[index], old.base[index], tuple(m[index] for m in old.memory))
+
+
+def _stack(beliefs: list[Belief]) -> Belief:
+    if len(beliefs) == 1:
+        return beliefs[0]
+    v = None if beliefs[0].v is None else torch.cat([belief.v for belief in beliefs if belief.v is not None])
+    return Belief(torch.cat([belief.x0 for belief in beliefs]), v)
 
 
 def _widen(state: State, memories: int) -> State:

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from unnoise import rng
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
-from unnoise.samplers.plan import Plan
 from unnoise.samplers.step import State
+from unnoise.samplers.walk import Walk
 from unnoise.tensor import Cond, Tensor, move
 
 
 @torch.no_grad()
 def generate(
     denoiser: Denoiser,
-    plan: Plan,
+    plan: Walk,
     shape: Sequence[int],
     seeds: Sequence[int],
     cond: Cond | None = None,
@@ -31,21 +30,20 @@ def generate(
     """
     if start is not None and tuple(start.shape) != (len(seeds), *shape):
         raise UserError(f"start has shape {tuple(start.shape)}, expected {(len(seeds), *shape)} (one per seed)")
-    like = torch.zeros(0, device=device or home(denoiser)) if start is None else start
+    where, batch = device or home(denoiser), len(seeds)
+    like = torch.zeros(0, device=where) if start is None else start.to(where)
     process = denoiser.process
     given = move(cond, like)
-    check_cond(given, len(seeds))
-    x = process.prior(shape, seeds, like, plan.start, given) if start is None else start
+    check_cond(given, batch)
+    x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
     levels = process.level(plan.t, x, plan.to, plan.weight)
-    lam = [process.schedule.logsnr(t) / 2 for t in plan.noise_ends()]
-    batch = len(seeds)
+    first, last = plan.noise_ends()
     state = plan.begin(x)
     for row, step in enumerate(plan.specialise()):
 
         def draw(row: int = row) -> Tensor:
-            ends = [np.full(batch, side[row]) for side in lam]
-            noise = rng.brownian(seeds, ends[0], ends[1], [row] * batch, shape, x)
-            return process.constrain(noise, given)
+            span = np.full(batch, first[row]), np.full(batch, last[row])
+            return process.fresh(shape, seeds, x, span, [row] * batch, given)
 
         belief = denoiser(state.x, levels.repeat(row, batch), given)
         state = step(state, belief.x0, draw)
@@ -54,7 +52,7 @@ def generate(
 
 def sample(
     denoiser: Denoiser,
-    plan: Plan,
+    plan: Walk,
     shape: Sequence[int],
     seeds: Sequence[int],
     cond: Cond | None = None,

@@ -12,30 +12,22 @@ from unnoise.tensor import Array, Float, Tensor
 LOUDEST = 12.0  # |log(sigma/alpha)| beyond which a network hears no difference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """The noise level of each item: computed in float64 on the host, then moved to the device in x's dtype.
 
     t, to: the time asked at and the time the answer is for; alpha, sigma: x_t = alpha·x_0 + sigma·noise;
     noise: log(sigma/alpha) within ±12, all that a network hears; c_data, c_here: the mean of one step back
-    in the chain, E[x_{t−1/T} | x_t, x_0] = c_data·x_0 + c_here·x_t. Each is (B,).
+    in the chain, E[x_{t−1/T} | x_t, x_0] = c_data·x_0 + c_here·x_t. Each is (B,), a row of `leaves`.
     times, weight: host arrays (B,): t again, and the plan's factor on the guidance weight.
     """
 
-    t: Float[Tensor, "B"]
-    to: Float[Tensor, "B"]
-    alpha: Float[Tensor, "B"]
-    sigma: Float[Tensor, "B"]
-    noise: Float[Tensor, "B"]
-    c_data: Float[Tensor, "B"]
-    c_here: Float[Tensor, "B"]
+    leaves: Float[Tensor, "7 B"]
     times: Array
     weight: Array
 
     @staticmethod
-    def at(
-        schedule: Schedule, t: Array, like: Tensor, to: Array | None = None, weight: Array | None = None
-    ) -> "Level":
+    def at(schedule: Schedule, t: Array, like: Tensor, to: Array | None = None, weight: Array | None = None) -> "Level":
         """The level of each time t (B,), on the device and in the dtype of `like`."""
         t = np.asarray(t, dtype=np.float64)
         to = t if to is None else to
@@ -43,21 +35,61 @@ class Level:
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         noise = np.clip(-schedule.logsnr(t) / 2, -LOUDEST, LOUDEST)
         c_data, c_here = posterior_mean(schedule, np.maximum(t - 1 / schedule.steps, 0), t)
-        values = torch.from_numpy(np.stack([t, to, alpha, sigma, noise, c_data, c_here]))
-        return Level(*values.to(like.dtype).to(like.device).unbind(0), t, weight)
+        host = torch.from_numpy(np.stack([t, to, alpha, sigma, noise, c_data, c_here]))
+        return Level(host.to(like.dtype).to(like.device), t, weight)  # one transfer
+
+    @property
+    def t(self) -> Float[Tensor, "B"]:
+        """The time asked at."""
+        return self.leaves[0]
+
+    @property
+    def to(self) -> Float[Tensor, "B"]:
+        """The time the answer is for."""
+        return self.leaves[1]
+
+    @property
+    def alpha(self) -> Float[Tensor, "B"]:
+        """The factor on the data."""
+        return self.leaves[2]
+
+    @property
+    def sigma(self) -> Float[Tensor, "B"]:
+        """The deviation of the noise."""
+        return self.leaves[3]
+
+    @property
+    def noise(self) -> Float[Tensor, "B"]:
+        """log(sigma/alpha), within ±12."""
+        return self.leaves[4]
+
+    @property
+    def c_data(self) -> Float[Tensor, "B"]:
+        """The factor on x_0 in the mean of one step back."""
+        return self.leaves[5]
+
+    @property
+    def c_here(self) -> Float[Tensor, "B"]:
+        """The factor on x_t in the mean of one step back."""
+        return self.leaves[6]
 
     def take(self, items: Sequence[int]) -> "Level":
         """The levels of some items, in the order given (repeats allowed)."""
-        index = torch.as_tensor(items, device=self.t.device)
         host = np.asarray(items, dtype=np.int64)
-        leaves = (self.t, self.to, self.alpha, self.sigma, self.noise, self.c_data, self.c_here)
-        return Level(*(leaf[index] for leaf in leaves), self.times[host], self.weight[host])
+        index = torch.from_numpy(host).to(self.leaves.device)
+        return Level(self.leaves.index_select(1, index), self.times[host], self.weight[host])
 
     def repeat(self, row: int, batch: int) -> "Level":
         """Row `row` for a batch of equals."""
-        leaves = (self.t, self.to, self.alpha, self.sigma, self.noise, self.c_data, self.c_here)
         times, weight = np.full(batch, self.times[row]), np.full(batch, self.weight[row])
-        return Level(*(leaf[row : row + 1].expand(batch) for leaf in leaves), times, weight)
+        return Level(self.leaves[:, row : row + 1].expand(-1, batch), times, weight)
+
+    @staticmethod
+    def join(levels: "Sequence[Level]") -> "Level":
+        """The levels of several batches, one after the other."""
+        leaves = torch.cat([level.leaves for level in levels], dim=1)
+        times, weight = (np.concatenate([getattr(level, name) for level in levels]) for name in ("times", "weight"))
+        return Level(leaves, times, weight)
 
 
 def posterior_mean(schedule: Schedule, s: Array, t: Array) -> tuple[Array, Array]:

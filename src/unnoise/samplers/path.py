@@ -83,7 +83,7 @@ class Pen:
         return Plan(
             t=np.array(t),
             keep=np.array(keep),
-            slot=np.array(slot),
+            slot=np.array(slot, dtype=np.float64),
             base=np.stack([self._line(row) for row in base]),
             ask=np.stack([self._line(row) for row in ask]),
             to=np.array(to),

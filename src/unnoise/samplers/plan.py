@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path as File
 from typing import Any
 
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.samplers.step import Rows, State, Step, begin, gather, row_step
+from unnoise.samplers.step import Rows, State, Step, begin, gather, pack, row_step
 from unnoise.tensor import Array, Tensor
 
 NAMES = ("t", "keep", "slot", "base", "ask", "to", "weight")
@@ -51,12 +52,23 @@ class Plan:
             table.setflags(write=False)
             object.__setattr__(self, name, table)
         rows, memories = self.rows, self.memories
+        if rows < 1 or memories < 1:
+            raise UserError(f"a plan asks at least once and keeps an answer, got {rows} rows and {memories} memories")
         shapes = {"keep": (rows, 2), "base": (rows, memories + 2), "ask": (rows, memories + 2)}
         for name in NAMES:
             if getattr(self, name).shape != shapes.get(name, (rows,)):
                 raise UserError(
                     f"plan's '{name}' has shape {getattr(self, name).shape}, expected {shapes.get(name, (rows,))}"
                 )
+        if not np.isin(self.slot, np.arange(memories)).all():
+            raise UserError(
+                f"a plan asks at least once and keeps answers in slots 0 to M − 1, got {rows} rows, M = {memories}"
+            )
+        clock = np.concatenate([self.t, self.to, [self.start, self.end]])
+        if not ((clock >= 0) & (clock <= 1)).all():
+            raise UserError("the times of a plan lie in [0, 1]")
+        if not np.array_equal(self.base[-1], self.ask[-1]):
+            raise UserError("a plan ends where its sample stands: the last row of base and ask must be equal")
 
     @property
     def rows(self) -> int:
@@ -66,7 +78,7 @@ class Plan:
     @property
     def memories(self) -> int:
         """Answers kept at a time."""
-        return self.base.shape[1] - 2
+        return self.base.shape[-1] - 2
 
     @property
     def stochastic(self) -> bool:
@@ -92,23 +104,33 @@ class Plan:
     @staticmethod
     def gather(plans: "Sequence[Plan]", rows: Sequence[int], memories: int, like: Tensor) -> Rows:
         """Row rows[b] of plans[b] for every item b: the executor of a mixed batch."""
-        lines = [(p.keep[r], float(p.slot[r]), p.base[r], p.ask[r]) for p, r in zip(plans, rows, strict=True)]
+        lines = np.array([plan._packed(memories)[row] for plan, row in zip(plans, rows, strict=True)])
         return gather(lines, memories, like)
 
+    def _packed(self, memories: int) -> Array:
+        if memories not in self._packs:
+            self._packs[memories] = pack(self.keep, self.slot, self.base, self.ask, memories)
+        return self._packs[memories]
+
+    @cached_property
+    def _packs(self) -> dict[int, Array]:
+        return {}
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plan) and self._bytes() == other._bytes()
+        return self is other or (isinstance(other, Plan) and self._bytes == other._bytes)
 
     def __hash__(self) -> int:
-        return hash(self._bytes())
+        return hash(self._bytes)
 
+    @cached_property
     def _bytes(self) -> bytes:
-        tables = [getattr(self, f.name) for f in fields(self)]
-        return b"".join(np.asarray(table, dtype=np.float64).tobytes() for table in tables)
+        tables = [np.asarray(getattr(self, f.name), dtype=np.float64) for f in fields(self)]
+        return b"".join((np.float64(self.memories).tobytes(), *(table.tobytes() for table in tables)))
 
     @property
     def digest(self) -> str:
         """SHA-256 of the table's bytes."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+        return hashlib.sha256(self._bytes).hexdigest()
 
     def __repr__(self) -> str:
         kind = "stochastic" if self.stochastic else "deterministic"
@@ -127,7 +149,8 @@ class Plan:
         missing = [f.name for f in fields(Plan) if f.name not in table]
         if missing:
             raise UserError(f"this is no plan: '{missing[0]}' is missing")
-        return Plan(**{f.name: table[f.name] for f in fields(Plan)})
+        tables = {name: np.asarray(table[name], dtype=np.float64) for name in NAMES}
+        return Plan(**tables, start=float(table["start"]), end=float(table["end"]))
 
     def save(self, path: str | File) -> None:
         """Writes the table as JSON, beside and renamed."""

@@ -1,12 +1,13 @@
 """One small step that runs every table: specialised to one plan, or gathered per item."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from unnoise.tensor import Array, Float, Tensor, align
+from unnoise.tensor import Array, Float, Tensor
 
 
 @dataclass(frozen=True)
@@ -26,80 +27,101 @@ def begin(x: Float[Tensor, "B *dims"], memories: int) -> State:
 Step = Callable[[State, Tensor, Callable[[], Tensor]], State]
 
 
+@runtime_checkable
+class Advance(Protocol):
+    """One row further for every item of a mixed batch."""
+
+    def advance(self, state: State, x0: Tensor, noise: Tensor | None) -> State:
+        """The next state; noise is None where no item's row draws any."""
+        ...
+
+
 def row_step(keep: Array, slot: int, base: Array, ask: Array) -> Step:
     """One row as a function: coefficients as Python numbers, zero columns dropped.
 
     Pure: (state, x0, draw) → state, and draw is called only where the noise column is not zero.
     """
     keep_x, keep_data = map(float, keep)
-    to_base, to_ask = base.tolist(), ask.tolist()
+    plain = (keep_x, keep_data) == (0.0, 1.0)
+    to_base, to_ask = (_terms(line) for line in (base, ask))
     alike = to_base == to_ask
-    noisy = to_base[-1] != 0 or to_ask[-1] != 0
+    noisy = bool(base[-1] or ask[-1])
 
     def step(state: State, x0: Tensor, draw: Callable[[], Tensor]) -> State:
-        kept = x0 if (keep_x, keep_data) == (0.0, 1.0) else torch.add(keep_x * state.x, x0, alpha=keep_data)
+        kept = x0 if plain else (keep_x * state.x).add_(x0, alpha=keep_data)
         memory = (*state.memory[:slot], kept, *state.memory[slot + 1 :])
-        columns = [state.base, *memory, draw() if noisy else kept]
+        columns = (state.base, *memory, draw()) if noisy else (state.base, *memory)
         new_base = _combine(to_base, columns)
         return State(new_base if alike else _combine(to_ask, columns), new_base, memory)
 
     return step
 
 
-def _combine(line: list[float], columns: list[Tensor]) -> Tensor:
-    terms = [(value, column) for value, column in zip(line, columns, strict=True) if value != 0]
+Terms = list[tuple[int, float]]
+
+
+def _terms(line: Array) -> Terms:
+    return [(column, value) for column, value in enumerate(line.tolist()) if value != 0]
+
+
+def _combine(terms: Terms, columns: tuple[Tensor, ...]) -> Tensor:
     if not terms:
         return torch.zeros_like(columns[0])
-    (value, column), *rest = terms
-    total = column if value == 1 else value * column
-    for value, column in rest:
-        total = torch.add(total, column, alpha=value)
+    (column, value), *rest = terms
+    if value == 1:
+        total, own = columns[column], False  # a column itself, not to be written to
+    else:
+        total, own = value * columns[column], True
+    for column, value in rest:
+        total = total.add_(columns[column], alpha=value) if own else torch.add(total, columns[column], alpha=value)
+        own = True
     return total
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows at which the items of a batch stand, gathered: keep (B, 2), slot (B,), base, ask (B, M + 2)."""
+    """The rows at which the items of a batch stand, gathered.
+
+    keep (2, B); fresh (M, B): which memory the answer goes to; moves (M + 2, 2, B): for each column
+    its coefficient in the new base and in the next question.
+    """
 
     keep: Tensor
-    slot: Tensor
-    base: Tensor
-    ask: Tensor
+    fresh: Tensor
+    moves: Tensor
 
     def advance(self, state: State, x0: Tensor, noise: Tensor | None) -> State:
         """Every item one row further, each by its own plan; no branch on values, no synchronisation.
 
-        Columns are added one after the other, so an item's bits do not depend on its company.
+        Columns are multiplied, then added one after the other, so an item's bits do not depend on its company.
         """
-        x = state.x
-        kept = align(self.keep[:, 0], x) * x + align(self.keep[:, 1], x) * x0
-        memory = tuple(torch.where(align(self.slot == index, x), kept, old) for index, old in enumerate(state.memory))
-        base = ask = torch.zeros_like(x)
-        for index, column in enumerate((state.base, *memory)):
-            base = base + align(self.base[:, index], x) * column
-            ask = ask + align(self.ask[:, index], x) * column
-        if noise is not None:
-            base = base + align(self.base[:, -1], x) * noise
-            ask = ask + align(self.ask[:, -1], x) * noise
+        ones = (1,) * (x0.ndim - 1)
+        keep, fresh, moves = (part.reshape(*part.shape, *ones) for part in (self.keep, self.fresh, self.moves))
+        kept = (keep[0] * state.x).add_(keep[1] * x0)
+        memory = tuple(torch.where(mine, kept, old) for mine, old in zip(fresh.unbind(0), state.memory, strict=True))
+        columns = (state.base, *memory) if noise is None else (state.base, *memory, noise)
+        first, *rest = zip(moves.unbind(0), columns, strict=False)  # without noise its column is left over
+        total = first[0] * first[1]
+        for coefficient, column in rest:
+            total.add_(coefficient * column)
+        base, ask = total.unbind(0)
         return State(ask, base, memory)
 
 
-Row = tuple[Array, float, Array, Array]  # keep, slot, base, ask of one row
+def pack(keep: Array, slot: Array, base: Array, ask: Array, memories: int) -> Array:
+    """Every row of a plan in one line: keep, which of the memories is fresh, and (base, ask) by columns.
 
-
-def gather(lines: Sequence[Row], memories: int, like: Tensor) -> Rows:
-    """The row of every item, on the device of `like` by one transfer.
-
-    memories: the width M of the state, at least that of every line; columns beyond a line's own are zero.
+    memories: the width M of the state, at least the plan's own; columns beyond those are zero. (R, 3·M + 6)
     """
-    host = np.zeros((len(lines), 2 * (memories + 2) + 3))
-    for packed, (keep, slot, base, ask) in zip(host, lines, strict=True):
-        _place(packed[3 : memories + 5], base)
-        _place(packed[memories + 5 :], ask)
-        packed[0:2], packed[2] = keep, slot
-    table = torch.from_numpy(host).to(like.dtype).to(like.device)
-    return Rows(table[:, 0:2], table[:, 2], table[:, 3 : memories + 5], table[:, memories + 5 :])
+    moves = np.zeros((len(slot), memories + 2, 2))
+    moves[:, : base.shape[1] - 1] = np.stack([base, ask], axis=2)[:, :-1]
+    moves[:, -1] = np.stack([base[:, -1], ask[:, -1]], axis=1)  # the noise column is always the last
+    fresh = slot[:, None] == np.arange(memories)
+    return np.concatenate([keep, fresh, moves.reshape(len(slot), -1)], axis=1)
 
 
-def _place(line: Array, row: Array) -> None:
-    line[: len(row) - 1], line[-1] = row[:-1], row[-1]  # the noise column is always the last
+def gather(lines: Array, memories: int, like: Tensor) -> Rows:
+    """The packed row of every item (B, 3·M + 6), on the device of `like` by one transfer."""
+    table = torch.from_numpy(np.ascontiguousarray(lines.T)).to(like.dtype).to(like.device)
+    keep, fresh, moves = table.split([2, memories, 2 * (memories + 2)])
+    return Rows(keep, fresh != 0, moves.reshape(memories + 2, 2, -1))

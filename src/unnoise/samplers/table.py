@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,7 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
+@runtime_checkable
 class HasSchedule(Protocol):
     """A Gaussian process, as far as a plan needs it."""
 

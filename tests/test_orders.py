@@ -1,0 +1,172 @@
+"""Every sampler of the table has the order it promises, against closed forms, in float64."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import OPTIONS, PROCESSES, Scalar, fine_flow, named, open_grid, rules, slopes
+
+import unnoise as un
+from unnoise.denoise import exact
+from unnoise.process.level import Level
+from unnoise.samplers.moments import exact_factor, flow_factor, gaussian_moments
+from unnoise.samplers.table import SAMPLERS
+
+MEAN, VARIANCE = np.array([0.3, -1.0, 0.7]), np.array([0.05, 0.6, 2.0])
+DETERMINISTIC, STOCHASTIC = list(rules(stochastic=False)), list(rules(stochastic=True))
+
+
+def _rotated(process: un.Gaussian, seed: int = 0) -> tuple[exact.Normal, np.ndarray]:
+    axes = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    return exact.Normal(process, MEAN, (axes * VARIANCE) @ axes.T), axes
+
+
+def _flow_error(name: str, options: dict[str, float], process: un.Gaussian, steps: int) -> float:
+    plan = un.plan(name, process, grid=open_grid(process.schedule, steps), **options)
+    factor, center = flow_factor(plan, process.schedule, MEAN, VARIANCE)
+    alpha = process.schedule.alpha(np.array(plan.end))
+    truth = exact_factor(plan, process.schedule, VARIANCE)
+    return float(np.linalg.norm(factor - truth) + np.linalg.norm(center - alpha * MEAN))
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_order_of_the_flow_by_algebra(rule, name):
+    process, order = PROCESSES[name], SAMPLERS[rule[0]].order
+    found = slopes(lambda n: _flow_error(*rule, process, n), first=32)
+    assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
+
+
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_order_of_samples_of_a_rotated_gaussian(rule):
+    process, order = PROCESSES["cosine"], SAMPLERS[rule[0]].order
+    truth, _ = _rotated(process)
+    generator = torch.Generator().manual_seed(0)
+
+    def error(steps: int) -> float:
+        plan = un.plan(rule[0], process, grid=open_grid(process.schedule, steps), **rule[1])
+        start = 3 * torch.randn(8, 3, dtype=torch.float64, generator=generator.manual_seed(0))
+        x = un.sample(truth, plan, (3,), range(8), start=start)
+        return float((x - truth.flow(start, plan.start, plan.end)).norm())
+
+    found = slopes(error, first=16, doublings=4)
+    assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
+
+
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_order_on_a_mixture_in_the_median(rule):
+    process, order = PROCESSES["flow"], SAMPLERS[rule[0]].order
+    rng = np.random.default_rng(1)
+    truth = exact.Mixture(process, [0.5, 0.3, 0.2], rng.normal(size=(3, 2)), np.stack([np.eye(2) * 0.2] * 3))
+    ends = open_grid(process.schedule, 1)
+    x = rng.normal(size=(48, 2))
+
+    def denoise(x: np.ndarray, t: float) -> np.ndarray:
+        like = torch.from_numpy(x)
+        return truth(like, process.level(np.full(len(x), t), like), {}).x0.numpy()
+
+    fine = fine_flow(denoise, process.schedule, x, *ends)
+
+    def error(steps: int) -> float:
+        plan = un.plan(rule[0], process, grid=open_grid(process.schedule, steps), **rule[1])
+        found = un.sample(truth, plan, (2,), range(48), start=torch.from_numpy(x)).numpy()
+        return float(np.median(np.linalg.norm(found - fine, axis=1)))
+
+    found = slopes(error, first=16, doublings=4)
+    assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("rule", STOCHASTIC, ids=named)
+def test_order_of_the_variance_by_algebra(rule, name):
+    process, order = PROCESSES[name], SAMPLERS[rule[0]].order
+
+    def error(steps: int) -> float:
+        plan = un.plan(rule[0], process, grid=open_grid(process.schedule, steps), **rule[1])
+        mean, variance = gaussian_moments(plan, process.schedule, MEAN, VARIANCE)
+        end = np.array(plan.end)
+        alpha, sigma = process.schedule.alpha(end), process.schedule.sigma(end)
+        return float(np.linalg.norm(variance - (alpha**2 * VARIANCE + sigma**2)) + np.linalg.norm(mean - alpha * MEAN))
+
+    found = slopes(error, first=32)
+    assert all(slope >= order - 0.1 for slope in found), found
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=named)
+def test_algebra_equals_samples(rule):
+    """Seed 0: 10^5 samples agree with the exact mean and variance within 4 standard errors."""
+    process = PROCESSES["sigmoid"]
+    truth = Scalar(process, 0.4, 0.3)
+    plan = un.plan(rule[0], process, steps=6, **rule[1])
+    x = un.sample(truth, plan, (1000,), range(100)).double()
+    mean, variance = gaussian_moments(plan, process.schedule, np.array([0.4]), np.array([0.3]), exact_start=False)
+    count = x.numel()
+    assert abs(float(x.mean()) - mean[0]) < 4 * np.sqrt(variance[0] / count)
+    assert abs(float(x.var()) - variance[0]) < 4 * variance[0] * np.sqrt(2 / count)
+
+
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_algebra_equals_a_run(rule):
+    process = PROCESSES["geometric"]
+    truth, axes = _rotated(process)
+    plan = un.plan(rule[0], process, steps=7, **rule[1])
+    start = torch.from_numpy(np.random.default_rng(2).normal(size=(5, 3)) * 50)
+    x = un.sample(truth, plan, (3,), range(5), start=start).numpy()
+    factor, center = flow_factor(plan, process.schedule, MEAN @ axes, VARIANCE)
+    alpha = process.schedule.alpha(np.array(plan.start))
+    np.testing.assert_allclose(x @ axes, factor * (start.numpy() @ axes - alpha * (MEAN @ axes)) + center, rtol=1e-10)
+
+
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_step_onto_zero_is_first_order_and_has_a_floor(rule):
+    """A grid that ends at 0 jumps from the span's least ratio r in one Euler step.
+
+    Where the path before it is fine, what is left of the flow's factor is the jump's own error,
+    r²/(2·variance) of it: a floor that no number of steps lowers, and no lost order.
+    """
+    process = PROCESSES["karras"]
+    low = 0.05
+    inner = open_grid(process.schedule, 4000, low=low)
+    plan = un.plan(rule[0], process, grid=np.append(inner, 0.0), **rule[1])
+    factor, _ = flow_factor(plan, process.schedule, MEAN, VARIANCE)
+    relative = 1 - factor / exact_factor(plan, process.schedule, VARIANCE)
+    path = {1: 2e-2, 2: 1e-4}.get(SAMPLERS[rule[0]].order, 1e-5)
+    np.testing.assert_allclose(relative, low**2 / (2 * VARIANCE), rtol=0.05, atol=path)
+
+
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_production_grid_reaches_its_floor_at_its_order(rule):
+    """Named grids end at 0; down to the floor of the last jump errors still fall at the rule's order."""
+    process, order = PROCESSES["karras"], SAMPLERS[rule[0]].order
+
+    def error(steps: int) -> float:
+        plan = un.plan(rule[0], process, steps=steps, grid="karras", **rule[1])
+        factor, _ = flow_factor(plan, process.schedule, MEAN[1:], VARIANCE[1:])
+        return float(np.linalg.norm(factor / exact_factor(plan, process.schedule, VARIANCE[1:]) - 1))
+
+    floor = float(np.linalg.norm(0.002**2 / (2 * VARIANCE[1:])))
+    found = slopes(error, first=16, doublings=4, floor=10 * floor)
+    assert all(order - 0.15 <= slope <= order + 0.5 for slope in found), found
+    assert error(4096) < (3e-3 if order == 1 else 2 * floor)
+
+
+def test_closed_forms_of_the_tests_agree():
+    """The scalar belief, the rotated one and the fine solver tell the same story."""
+    process = PROCESSES["scaled_linear"]
+    truth, _ = _rotated(process)
+    x = torch.from_numpy(np.random.default_rng(3).normal(size=(4, 3)))
+    level = process.level(np.full(4, 0.4), x)
+    one = exact.Normal(process, np.full(3, 0.4), 0.3 * np.eye(3))
+    np.testing.assert_allclose(one(x, level, {}).x0, Scalar(process, 0.4, 0.3)(x, level, {}).x0, rtol=1e-12)
+
+    def denoise(x: np.ndarray, t: float) -> np.ndarray:
+        like = torch.from_numpy(x)
+        return truth(like, Level.at(process.schedule, np.full(len(x), t), like), {}).x0.numpy()
+
+    start, end = open_grid(process.schedule, 1)
+    np.testing.assert_allclose(
+        fine_flow(denoise, process.schedule, x.numpy(), start, end), truth.flow(x, start, end), rtol=1e-8
+    )
+
+
+def test_every_option_under_test_belongs_to_a_sampler():
+    assert set(OPTIONS) <= set(SAMPLERS)

@@ -64,16 +64,15 @@ def test_every_target_is_told_from_every_other(schedule, dtype, unit):
             found = convert(value, at, here, given, wanted)
             loss = x0[rows].abs() + (a.out[:, None] * value).abs() + (a.skip[:, None] * at).abs()
             slope = torch.where(here.sigma > 0, b.data - b.noise * here.alpha / here.sigma, 1.0)[:, None]
-            tolerance = unit * (
-                1 + expected.abs() + loss * slope.abs() + (b.noise / here.sigma)[:, None].abs().nan_to_num(0)
-            )
+            share = (b.noise / here.sigma)[:, None].abs().nan_to_num(0)
+            tolerance = unit * (1 + expected.abs() + loss * slope.abs() + share)
             off = (found - expected).abs()
             assert (off <= tolerance).all(), (given, wanted, level.times[rows], (off / tolerance).amax(1))
 
 
 @over_all
 def test_round_trips_give_the_value_back(schedule):
-    x0, x, level, truth = _situation(schedule)
+    _, x, level, truth = _situation(schedule)
     tells, told = _regular(schedule)
     for name, kind in TARGETS.items():
         rows = np.flatnonzero(tells[name] & told[name]).tolist()
@@ -87,11 +86,9 @@ def test_round_trips_give_the_value_back(schedule):
 @over_all
 def test_both_ways_of_saying_a_target_are_one(schedule):
     """x_0 = skip·x + out·F and F = data·x_0 + noise·eps, whatever x_0 and eps are."""
-    tells, told = _regular(schedule)
+    (tells, told), sigma = _regular(schedule), schedule.sigma(TIMES)
     for name, kind in TARGETS.items():
-        rows = np.flatnonzero(
-            tells[name] & (told[name] | (Level.at(schedule, TIMES, DOUBLE).sigma.numpy() > 0))
-        ).tolist()
+        rows = np.flatnonzero(tells[name] & (told[name] | (sigma > 0))).tolist()
         level = Level.at(schedule, TIMES[rows], DOUBLE)
         c = kind()(level)
         size = 1 + (c.skip * level.alpha).abs() + (c.out * c.data).abs()
@@ -182,7 +179,7 @@ def test_a_perfect_network_denoises_perfectly_by_every_target(schedule):
     for name, kind in TARGETS.items():
         if schedule.alpha(np.array([1.0]))[0] == 0 and name in ("noise", "score"):
             continue
-        rows = np.flatnonzero(tells[name] & np.isfinite(truth[name]).all(1).numpy()).tolist()
+        rows = np.flatnonzero(tells[name] & truth[name].isfinite().all(1).numpy()).tolist()
         here, net = level.take(rows), _Answer(truth[name][rows])
         believed = NetDenoiser(net, Gaussian(schedule), kind())(x[rows], here, {})
         c = kind()(here)

@@ -129,7 +129,7 @@ def test_a_film_shows_every_frame_exactly(channels):
 
 
 def test_points_stand_where_they_are():
-    frames = films.point_frames(np.array([[[0.0, 0.0]], [[0.5, -0.75]]]), 101, limits=(-1, 1, -1, 1))
+    frames = films.point_frames(np.array([[[0.0, 0.0]], [[0.5, -0.75]]]), 101, limits=(-1.0, 1.0, -1.0, 1.0))
     for frame, (x, y) in zip(frames, [(0.0, 0.0), (0.5, -0.75)], strict=True):
         alpha = np.asarray(frame)[..., 3]
         row, column = np.unravel_index(alpha.argmax(), alpha.shape)

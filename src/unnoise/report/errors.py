@@ -1,6 +1,6 @@
 """Error against evaluations: what each sampler costs and what order it shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ def slope(evaluations: Numbers, errors: Numbers) -> float:
 
 def error(
     curves: Mapping[str, tuple[Numbers, Numbers]],
-    slopes: Sequence[float] = (1, 2, 3, 4),
+    slopes: Numbers = (1, 2, 3, 4),
     title: str = "Error of the sampler alone",
     measure: str = "distance to the exact solution",
     theme: str = "light",
@@ -77,7 +77,7 @@ def _ticks(axes: Axes, every: np.ndarray) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _fan(axes: Axes, look: Theme, slopes: Sequence[float], x0: float, y0: float) -> None:
+def _fan(axes: Axes, look: Theme, slopes: Numbers, x0: float, y0: float) -> None:
     """Dashed lines of the given orders from one point, named where they leave the frame."""
     right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
     for p in slopes:

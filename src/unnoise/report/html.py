@@ -59,7 +59,7 @@ class Neighbour:
 
     sample: Picture
     item: Picture
-    distance: float
+    distance: float | int
     name: str = ""  # such as the class
 
 
@@ -199,8 +199,8 @@ def _trajectory(report: Report) -> str:
     if way.of_points:
         states = np.asarray(way.states)
         beliefs = None if way.beliefs is None else np.asarray(way.beliefs)
-        shown = films.chosen(len(states), 36)
-        frames = films.point_frames(states[shown], ghost=way.truth)
+        shown = films.chosen(len(states), 25)
+        frames = films.point_frames(states[shown], 320, ghost=way.truth)
         drawing = _drawing(
             lambda theme: trajectories.point_panels(states, beliefs, way.times, way.truth, theme=theme, title=""),
             "Clouds of points at four moments: the states above, the beliefs below",
@@ -223,12 +223,12 @@ def _trajectory(report: Report) -> str:
     return _section(
         "From noise to data",
         drawing,
-        '<figure class="film"><picture><source media="(prefers-reduced-motion: reduce)" '
+        '<div class="beside"><figure><picture><source media="(prefers-reduced-motion: reduce)" '
         f'srcset="{files.data_uri(still, "image/png")}">'
         f"{_img(film, 'A film of all items turning from noise into data', frames[0].size, factor)}</picture>"
-        f"<figcaption>{escape(way.sampler)}</figcaption></figure>",
+        f"<figcaption>{escape(way.sampler)}</figcaption></figure>"
         '<p class="note">The state x<sub>t</sub> is what the sampler holds; the belief is the expectation of the '
-        "end x<sub>0</sub>, given that state. Time t runs from noise (1) to data (0).</p>",
+        "end x<sub>0</sub>, given that state. Time t runs from noise (1) to data (0).</p></div>",
     )
 
 

@@ -13,12 +13,12 @@ class Measure:
     """One line of the table."""
 
     name: str
-    value: float
-    spread: float | None = None  # standard deviation over draws
-    floor: float | None = None  # the same measure of real data against real data
-    floor_spread: float | None = None
+    value: float | int
+    spread: float | int | None = None  # standard deviation over draws
+    floor: float | int | None = None  # the same measure of real data against real data
+    floor_spread: float | int | None = None
     count: int = 0  # samples in a draw
-    better: str | float = ""  # "lower", "higher", or the value that is best
+    better: str | float | int = ""  # "lower", "higher", or the value that is best
     verdict: str = ""  # in words
     protocol: str = ""  # what was compared with what, on which features, how often
     unit: str = ""
@@ -36,7 +36,7 @@ class Measure:
         return BETTER[self.better] if isinstance(self.better, str) else f"{self.better:g} is best"
 
 
-def figure_of(value: float | None, spread: float | None = None, unit: str = "") -> str:
+def figure_of(value: float | int | None, spread: float | int | None = None, unit: str = "") -> str:
     """value ± spread; three digits where there is no spread; a dash for nothing.
 
     The spread has one digit, or two where it begins with 1 or 2: more would be noise.
@@ -53,7 +53,7 @@ def figure_of(value: float | None, spread: float | None = None, unit: str = "") 
     return f"{_plain(value, digits)} ± {_plain(spread, digits)}{unit}"
 
 
-def _plain(value: float, digits: int) -> str:
+def _plain(value: float | int, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 

@@ -55,7 +55,7 @@ thead th { color: var(--muted); font-weight: 400; font-size: .85rem }
 tbody th { font-weight: 600 }
 tbody th small { display: block; color: var(--muted); font-weight: 400; font-size: .85rem }
 sub { line-height: 0 }
-.measures tbody th { min-width: 11em }
+.measures tbody th { min-width: 12em }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 td[data-name="value"] { color: var(--accent); font-weight: 600 }
 details { margin-top: 1rem; font-size: .9rem }
@@ -73,7 +73,8 @@ figure { margin: 0 }
 .drawings { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.5rem }
 .scroll { overflow-x: auto }
 .scroll img { max-width: none }
-.film { margin-top: 1.5rem }
+.beside { display: flex; flex-wrap: wrap; align-items: flex-start; gap: .6rem 2rem; margin-top: 1.5rem }
+.beside .note { flex: 1 1 16rem; max-width: 26em; margin: 0 }
 figcaption { color: var(--muted); font-size: .85rem; margin-top: .35rem }
 .pairs { display: flex; flex-wrap: wrap; gap: 1.1rem 1.6rem }
 .pair img + img { margin-left: 2px }

@@ -74,8 +74,10 @@ def _cells(
     rows, numbered = len(t), len(t) <= NUMBERED
     ramp: Colormap = look.map
     place, ticks, names = 0.0, [], []
-    largest = max(float(np.abs(values).max()) for _, _, values in groups)
-    for column, texts in (("t", [f"{x:.3f}" for x in t]), ("slot", [f"m{int(s)}" for s in slot])):
+    for column, texts in (
+        ("t", [f"{x:.3f}" if x >= 0.0995 else f"{x:.2g}" for x in t]),
+        ("slot", [f"m{int(s)}" for s in slot]),
+    ):
         if numbered:
             for i, text in enumerate(texts):
                 axes.text(place, i, text, ha="center", va="center", fontsize=7.5, color=look.muted)
@@ -84,8 +86,9 @@ def _cells(
             place += 1
     for name, columns, values in groups:
         place += 0.35
-        # The ground is the magnitude on a scale that small numbers still mark; the number tells the sign.
-        strength = np.log1p(30 * np.abs(values) / largest) / np.log1p(30) * 0.9
+        # The ground is the magnitude on one scale for all plans, near-linear below 1 and bounded above, so that
+        # a memory kept as 1/sigma = 500 does not blanch the rest; the number tells the sign.
+        strength = np.abs(values) / (np.abs(values) + 0.35)
         extent = (place - 0.5, place + len(columns) - 0.5, rows - 0.5, -0.5)
         axes.imshow(strength, cmap=ramp, vmin=0, vmax=1, extent=extent, aspect="auto", interpolation="none")
         axes.text(place - 0.5, -0.62, name, fontsize=8.5, fontweight="bold", va="bottom", color=look.ink, clip_on=False)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.nets.norm import normalise
 from unnoise.tensor import Float, Tensor
 
 # On a processor the fused kernel is slow in half precision, above all in its backward: over 256 tokens three
@@ -49,7 +48,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Float[Tensor, "B width *sizes"], sources: Sequence[Source] = ()
     ) -> Float[Tensor, "B width *sizes"]:
-        tokens = normalise(self.norm, x).flatten(2).transpose(1, 2)
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
         queries, keys, values = self.project_in(tokens).chunk(3, dim=2)
         queries = self.split(queries)
         answer = attend(queries, self.split(keys), self.split(values))

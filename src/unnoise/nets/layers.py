@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.nets.norm import normalise
+from unnoise.config import choose
 from unnoise.tensor import Float, Tensor
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+MODULATIONS = {"add": 1, "scale_shift": 2}  # numbers from the embedding for each channel
 
 
 def convolution(dims: int, before: int, after: int, kernel: int = 3, stride: int = 1) -> Any:
@@ -46,8 +47,8 @@ class Block(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        self.scales = modulation == "scale_shift"
-        self.modulated = 2 * after if self.scales else after
+        self.scales = choose("modulation", modulation, MODULATIONS) == 2
+        self.modulated = MODULATIONS[modulation] * after
         self.norm1 = nn.GroupNorm(gcd(groups, before), before, epsilon)
         self.conv1 = convolution(dims, before, after)
         self.norm2 = nn.GroupNorm(gcd(groups, after), after, epsilon)
@@ -59,13 +60,13 @@ class Block(nn.Module):
         self, x: Float[Tensor, "B before *sizes"], modulation: Float[Tensor, "B modulated"]
     ) -> Float[Tensor, "B after *sizes"]:
         inplace = not torch.is_grad_enabled()
-        h = self.conv1(F.silu(normalise(self.norm1, x), inplace=inplace))
+        h = self.conv1(F.silu(self.norm1(x), inplace=inplace))
         modulation = modulation.reshape(*modulation.shape, *(1,) * (x.ndim - 2))
         if self.scales:
             scale, shift = modulation.chunk(2, dim=1)
-            h = torch.addcmul(shift, normalise(self.norm2, h), 1 + scale)
+            h = torch.addcmul(shift, self.norm2(h), 1 + scale)
         else:
-            h = normalise(self.norm2, h + modulation)
+            h = self.norm2(h + modulation)
         h = self.conv2(self.dropout(F.silu(h, inplace=inplace)))
         return h + (x if self.skip is None else self.skip(x))
 

@@ -12,7 +12,6 @@ from unnoise.nets.attention import Attention, Source
 from unnoise.nets.embed import FREQUENCIES, Embedding
 from unnoise.nets.layers import Block, Double, convolution, zero
 from unnoise.nets.net import Net
-from unnoise.nets.norm import normalise
 from unnoise.tensor import Cond, Float, Tensor
 
 # The sizes one asks for by name: UNet(shape, **PRESETS["base"]).
@@ -39,9 +38,8 @@ class UNet(Net):
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
-    attention in the order of the pass (`attention_widths` wide), further keys and
-    values to look at; `residuals` are added to the
-    skips, the last one to the middle's answer (ControlNet).
+    attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;
+    `residuals` are added to the skips, the last one to the middle's answer (Zhang et al., ControlNet, 2023).
     """
 
     def __init__(
@@ -65,6 +63,8 @@ class UNet(Net):
         dims = len(self.shape) - 1
         if dims not in (1, 2, 3):
             raise ValueError(f"a U-Net takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
+        if not widths or blocks < 1:
+            raise ValueError(f"a U-Net needs widths, one a level, and blocks >= 1, got {widths} and {blocks}")
         if any(level not in range(len(widths) + 1) for level in attention):
             raise ValueError(
                 f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"
@@ -136,7 +136,7 @@ class UNet(Net):
 
     def down(self, h: Float[Tensor, "B C *sizes"], context: "Context") -> list[Tensor]:
         """The skips, from the finest to the coarsest; the last is where the middle starts."""
-        h = self.first(h)
+        h = arrange(self.first(h))
         skips = [h]
         for part in self.encoder:
             h = part(h, context) if isinstance(part, Stage) else part(h)
@@ -159,7 +159,17 @@ class UNet(Net):
                 h = part(joined, context)
             else:
                 h = crop(part(h), left[-1])
-        return self.last(F.silu(normalise(self.norm, h)))
+        return self.last(F.silu(self.norm(h)))
+
+
+def arrange(h: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B C *sizes"]:
+    """h with its channels last in memory, where a processor's convolutions gain more than its norms lose.
+
+    That is in float32 on images of 256 pixels and more. All that follows keeps the order.
+    """
+    if h.device.type == "cpu" and h.dtype == torch.float32 and h.ndim == 4 and h[0, 0].numel() >= 256:
+        return h.contiguous(memory_format=torch.channels_last)
+    return h
 
 
 def crop(h: Float[Tensor, "B C *sizes"], like: Tensor) -> Float[Tensor, "B C *cropped"]:

@@ -1,0 +1,269 @@
+"""Networks: what holds for each of them, and for the seams of the U-Net."""
+
+import inspect
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from unnoise.nets import MLP, NETS, PRESETS, Net, Source, UNet
+from unnoise.nets.attention import Attention, attend
+from unnoise.nets.embed import Sinusoids
+from unnoise.nets.layers import Block, Double
+from unnoise.tensor import Tensor
+
+FIELDS = [(2, 7), (1, 8, 8), (3, 5, 9), (2, 3, 4, 5)]
+SMALL = {"widths": (8, 16), "blocks": 1, "groups": 4, "head_width": 8}
+
+
+def wake(net: Net, seed: int = 0) -> Net:
+    """The network away from its start: every parameter moved, so that nothing is silent by being zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return net.eval()
+
+
+def make(name: str, shape: tuple[int, ...], **options: object) -> Net:
+    torch.manual_seed(0)
+    return UNet(shape, classes=3, **{**SMALL, **options}) if name == "unet" else NETS[name](shape, classes=3)
+
+
+def question(shape: Sequence[int], batch: int = 3) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, *shape, generator=generator)
+    return x, torch.linspace(-3, 2, batch), {"label": torch.arange(batch) % 4}
+
+
+CASES = [("mlp", (2,)), ("mlp", (64,)), ("mlp", (1, 4, 4)), *(("unet", shape) for shape in FIELDS)]
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_a_fresh_network_answers_exactly_zero_and_a_woken_one_hears_everything(name: str, shape: tuple[int, ...]):
+    net = make(name, shape, attention=(1, 2)) if name == "unet" else make(name, shape)
+    x, noise, cond = question(shape)
+    fresh = net(x, noise, cond)
+    assert fresh.shape == x.shape
+    assert not fresh.any()
+    wake(net)
+    with torch.no_grad():
+        answer = net(x, noise, cond)
+        assert (net(x + 0.1, noise, cond) - answer).flatten(1).norm(dim=1).min() > 1e-3
+        assert (net(x, noise + 0.5, cond) - answer).flatten(1).norm(dim=1).min() > 1e-3
+        other = {"label": (cond["label"] + 1) % 4}
+        assert (net(x, noise, other) - answer).flatten(1).norm(dim=1).min() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_no_label_is_the_null_label(name: str, shape: tuple[int, ...]):
+    net = wake(make(name, shape))
+    x, noise, _ = question(shape)
+    null = {"label": torch.full((len(x),), net.classes)}
+    assert torch.equal(net(x, noise, {}), net(x, noise, null))
+    assert not torch.equal(net(x, noise, {}), net(x, noise, {"label": torch.zeros_like(null["label"])}))
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_an_item_does_not_hear_its_company(name: str, shape: tuple[int, ...]):
+    net = make(name, shape, attention=(0, 1, 2)) if name == "unet" else make(name, shape)
+    wake(net).double()
+    x, noise, cond = question(shape, batch=4)
+    x = x.double()
+    together = net(x, noise, cond)
+    strangers = x.clone()
+    strangers[1:] = 7.0
+    assert torch.equal(net(strangers, noise, cond)[0], together[0])
+    for i in range(4):
+        alone = net(x[i : i + 1], noise[i : i + 1], {"label": cond["label"][i : i + 1]})
+        assert_close(alone, together[i : i + 1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+@pytest.mark.parametrize("modulation", ["add", "scale_shift"])
+def test_the_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...], modulation: str):
+    options = {"attention": (1, 2), "modulation": modulation} if name == "unet" else {}
+    net = wake(make(name, shape, **options)).train()
+    x, noise, cond = question(shape, batch=4)
+    net(x, noise, cond).square().mean().backward()
+    silent = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_half_precision_answers_as_single_does(name: str, shape: tuple[int, ...]):
+    net = make(name, shape, attention=(1, 2)) if name == "unet" else make(name, shape)
+    wake(net)
+    x, noise, cond = question(shape)
+    with torch.no_grad():
+        exact = net(x, noise, cond)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = net(x, noise, cond)
+        whole = net.to(torch.bfloat16)(x, noise, cond)
+    assert whole.dtype == x.dtype  # the weights' precision is the network's own affair
+    for half in (cast.float(), whole):
+        assert (half - exact).norm() < 0.05 * exact.norm()
+
+
+def test_the_forward_pass_leaves_no_trace():
+    net = wake(make("unet", (1, 8, 8), attention=(1,)))
+    x, noise, cond = question((1, 8, 8))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    first = net(x, noise, cond)
+    net(x * 3, noise + 1, {})
+    assert torch.equal(net(x, noise, cond), first)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+
+
+# ---- the U-Net
+
+
+@pytest.mark.parametrize("sizes", [(1,), (13,), (1, 1), (3, 17), (31, 6), (1, 5, 2), (7, 3, 9)])
+def test_a_field_of_any_size_keeps_it(sizes: tuple[int, ...]):
+    net = wake(UNet((2, *(8 for _ in sizes)), **{**SMALL, "widths": (8, 8, 16)}, attention=(2, 3)))
+    x, noise, cond = question((2, *sizes))
+    answer = net(x, noise, cond)
+    assert answer.shape == x.shape
+    assert answer.isfinite().all()
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_far_inside_a_field_its_edge_is_not_heard_and_a_shift_of_the_coarsest_cell_is_kept(dims: int):
+    # Norms are statistics of the whole field; without them the network is a stack of convolutions.
+    net = wake(UNet((1, *(8 for _ in range(dims))), **SMALL)).double()
+    for part in net.modules():
+        if isinstance(part, nn.GroupNorm):
+            part.forward = lambda h: h / 4  # type: ignore[method-assign]
+    long = {1: 96, 2: 64, 3: 48}[dims]
+    x = torch.randn(1, 1, long, *(4 for _ in range(dims - 1)), dtype=torch.float64)
+    noise = torch.zeros(1)
+    shifted = net(x.roll(2, dims=2), noise, {})
+    middle = slice(22, long - 22)
+    assert_close(shifted[:, :, middle], net(x, noise, {}).roll(2, dims=2)[:, :, middle], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_doubling_is_nearest_neighbours_and_a_convolution(dims: int):
+    layer = Double(dims, 4).double()
+    x = torch.randn(2, 4, *(5, 3, 4)[:dims], dtype=torch.float64)
+    assert_close(layer(x), layer.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+
+
+def test_zero_residuals_change_nothing_and_others_do():
+    net = wake(make("unet", (1, 9, 8)))
+    assert isinstance(net, UNet)
+    x, noise, cond = question((1, 9, 8))
+    plain = net(x, noise, cond)
+    skips = net.down(x, net.embed(noise, cond))
+    zeros = [torch.zeros_like(skip) for skip in (*skips, skips[-1])]
+    assert torch.equal(net(x, noise, cond, residuals=zeros), plain)
+    for place in range(len(zeros)):
+        given = [residual + 0.5 * (place == i) for i, residual in enumerate(zeros)]
+        assert not torch.equal(net(x, noise, cond, residuals=given), plain)
+    with pytest.raises(ValueError, match=f"expected {len(zeros)} residuals"):
+        net(x, noise, cond, residuals=zeros[1:])
+
+
+def test_the_parts_in_turn_are_the_whole():
+    net = wake(make("unet", (1, 8, 8), attention=(0, 2)))
+    assert isinstance(net, UNet)
+    x, noise, cond = question((1, 8, 8))
+    context = net.embed(noise, cond)
+    skips = net.down(x, context)
+    assert torch.equal(net.up(net.mid(skips[-1], context), skips, context), net(x, noise, cond))
+
+
+def test_a_further_source_is_heard_in_its_place_and_one_without_values_is_not():
+    net = wake(make("unet", (1, 8, 8), attention=(1, 2)))
+    assert isinstance(net, UNet)
+    x, noise, cond = question((1, 8, 8))
+    plain = net(x, noise, cond)
+    tokens = [torch.randn(3, 5, width) for width in net.attention_widths]
+    silent = [[Source(keys, torch.zeros_like(keys))] for keys in tokens]
+    assert torch.equal(net(x, noise, cond, sources=silent), plain)
+    for place in range(len(tokens)):
+        heard = [[Source(k, k)] if i == place else [] for i, k in enumerate(tokens)]
+        assert not torch.equal(net(x, noise, cond, sources=heard), plain)
+
+
+def test_a_masked_token_is_as_none():
+    layer = Attention(16, head_width=8, groups=4, epsilon=1e-5).double()
+    x = torch.randn(2, 16, 3, 3, dtype=torch.float64)
+    keys, values = torch.randn(2, 2, 5, 16, dtype=torch.float64)
+    mask = torch.tensor([[True, True, True, False, False]] * 2)
+    masked = layer(x, [Source(keys, values, mask)])
+    assert_close(masked, layer(x, [Source(keys[:, :3], values[:, :3])]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_attention_is_the_softmax_of_the_products(dtype: torch.dtype):
+    q, k, v = torch.randn(3, 6, 8, 300, 8, dtype=torch.float64)  # more scores than one portion holds
+    scores = torch.einsum("bhld,bhmd->bhlm", q, k) / math.sqrt(8)
+    expected = torch.einsum("bhlm,bhmd->bhld", scores.softmax(dim=3), v)
+    tolerance = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
+    answer = attend(q.to(dtype), k.to(dtype), v.to(dtype)).double()
+    assert_close(answer, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "count"), [("small", 980_707), ("base", 16_432_195), ("large", 101_794_563)])
+def test_presets_have_the_size_that_the_table_is_known_for(name: str, count: int):
+    with torch.device("meta"):
+        assert UNet((3, 32, 32), **PRESETS[name]).parameter_count() == count
+
+
+# ---- what is shared
+
+
+def test_sinusoids_are_waves_of_geometric_frequencies_and_tell_close_levels_apart():
+    waves = Sinusoids(32)
+    levels = torch.linspace(-12, 12, 97)  # steps of a quarter
+    features = waves(levels)
+    assert_close(features[:, 0], torch.cos(5.0 * levels), rtol=0, atol=1e-4)
+    assert_close(features[:, 31], torch.sin(0.1 * levels), rtol=0, atol=1e-4)
+    apart = torch.cdist(features, features) + 10 * torch.eye(97)
+    assert apart.min() > 0.5
+    cast = waves.to(torch.bfloat16)  # stays exact when the weights are cast
+    assert torch.equal(cast(levels), features)
+
+
+def test_every_network_is_made_of_a_shape_and_keywords():
+    for made in NETS.values():
+        parameters = list(inspect.signature(made).parameters.values())
+        assert parameters[0].name == "shape"
+        assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[1:])
+        assert "classes" in {p.name for p in parameters}
+
+
+def test_dropout_is_heard_in_training_only():
+    for net in (UNet((1, 8, 8), **SMALL, dropout=0.5), MLP((2,), dropout=0.5)):
+        wake(net)
+        x, noise, cond = question(net.shape)
+        assert torch.equal(net(x, noise, cond), net(x, noise, cond))
+        net.train()
+        assert not torch.equal(net(x, noise, cond), net(x, noise, cond))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (3,)}, "1 to 3 sizes"),
+        ({"attention": (3,)}, "levels 0..1 or in the middle, 2"),
+        ({"attention": (1,), "head_width": 48}, "heads of 48 do not divide a width of 64"),
+        ({"features": 7}, "even count"),
+        ({"classes": -1}, "0 or more"),
+        ({"widths": ()}, "one a level"),
+        ({"blocks": 0}, "blocks >= 1"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_in_one_sentence(options: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        UNet(**{"shape": (1, 8, 8), **options})  # type: ignore[arg-type]
+
+
+def test_an_unknown_modulation_is_met_with_the_known_ones():
+    with pytest.raises(ValueError, match="did you mean 'scale_shift'"):
+        Block(2, 8, 8, groups=4, epsilon=1e-5, modulation="scale-shift", dropout=0.0)

@@ -58,7 +58,8 @@ class _Blend(Exact):
         log_w = self._arrays(z)[3].expand(z.shape[0], -1)
         allowed = self._allowed(cond, z)
         if allowed is not None:
-            log_w = log_w.masked_fill(~allowed, -torch.inf).log_softmax(dim=1)
+            own = log_w.masked_fill(~allowed, -torch.inf).log_softmax(dim=1)
+            log_w = torch.where(allowed.all(dim=1, keepdim=True), log_w, own)  # the null is no label, to the bit
         return log_w - 0.5 * (z.square() / c + c.log() + float(np.log(2 * np.pi))).sum(dim=-1)
 
     def _posteriors(
@@ -119,7 +120,7 @@ class _Blend(Exact):
 class Normal(_Blend):
     """Data N(mean, cov): a mean of any shape; cov (d, d) over its d numbers, or their variances, or one for all."""
 
-    def __init__(self, process: Gaussian, mean: npt.ArrayLike, cov: npt.ArrayLike) -> None:
+    def __init__(self, process: Gaussian, mean: npt.ArrayLike, cov: npt.ArrayLike | float) -> None:
         centre, sigma = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
         if sigma.ndim == 0 or sigma.shape == centre.shape:
             sigma = np.diag(np.broadcast_to(sigma, centre.shape).reshape(-1))

@@ -1,0 +1,53 @@
+"""What every benchmark shares: alternation, medians with spread, and JSON beside the script."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def alternate(rivals: Mapping[str, Callable[[], Any]], repeats: int = 7, warm: int = 1) -> dict[str, list[float]]:
+    """Seconds of each rival, run in turn A, B, A, B ..: {name: [repeats]}."""
+    for _ in range(warm):
+        for run in rivals.values():
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(repeats):
+        for name, run in rivals.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """theirs/ours, pair by pair: above 1 we are faster. Median, least and largest."""
+    pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return {"median": statistics.median(pairs), "least": min(pairs), "largest": max(pairs)}
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on beside the code."""
+    import torch
+
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def save(name: str, figures: Any) -> None:
+    """Writes results/<name>.json, beside and renamed."""
+    RESULTS.mkdir(exist_ok=True)
+    beside = RESULTS / f".{name}.new"
+    beside.write_text(json.dumps(figures, indent=1) + "\n")
+    beside.replace(RESULTS / f"{name}.json")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unnoise.metrics.measure import Measure
 from unnoise.process.schedules import Cosine, Flow
 from unnoise.report import (
     curves,
@@ -18,12 +19,12 @@ from unnoise.report import (
     films,
     grids,
     html,
-    measures,
     panels,
     plans,
     schedules,
     style,
     trajectories,
+    words,
 )
 from unnoise.samplers import Plan
 
@@ -299,7 +300,7 @@ def test_a_plan_shows_all_its_numbers_and_no_columns_of_zeros():
     ],
 )
 def test_a_figure_has_the_digits_that_its_spread_allows(value, spread, wanted):
-    assert measures.figure_of(value, spread) == wanted
+    assert words.figure_of(value, spread) == wanted
 
 
 # --- the page ----------------------------------------------------------------------------------------------
@@ -312,7 +313,19 @@ def whole(text="plain"):
     return html.Report(
         title=text,
         verdict=text,
-        measures=[html.Measure(text, 0.5, 0.01, 0.4, 0.02, 540, 0.5, text, text, text)],
+        measures=[
+            Measure(
+                name=text,
+                value=0.5,
+                spread=0.01,
+                floor=0.4,
+                floor_spread=0.02,
+                draws=5,
+                count=540,
+                better="half",
+                protocol=text,
+            )
+        ],
         facts={text: text},
         samples={text: digits(3), "b": digits(3)},
         cloud=html.Cloud(points[0], points[1]),
@@ -399,10 +412,13 @@ def test_a_report_is_a_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_is_better_is_a_known_word():
-    assert measures.Measure("x", 1, better=0.5).better_words == "0.5 is best"
-    with pytest.raises(ValueError, match="did you mean 'lower'"):
-        measures.Measure("x", 1, better="lowr")
+def test_a_measure_is_never_a_bare_number(evil):
+    row = re.search(r"<tr><th scope=\"row\">(?!measure).*?</tr>", evil).group()
+    for told in ("0.500 ± 0.010", "0.400 ± 0.020", "5 × 540", "0.5 is best", "indistinguishable"):
+        assert told in row
+    assert words.called("label_accuracy") == "Label accuracy"
+    assert words.called("near_copies") == "Share of near-copies"
+    assert words.count_of(12345) == "12\u202f345"
 
 
 def test_a_cloud_of_other_dimension_is_refused():

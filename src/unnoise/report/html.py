@@ -4,25 +4,20 @@ Nothing is fetched and nothing is executed: a policy in the head forbids both. P
 in a light and a dark variant; the reader's system chooses. Every text that comes from outside is escaped.
 """
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
 from unnoise.config import UserError
-from unnoise.report import curves, files, films, grids, panels, style, trajectories
+from unnoise.metrics.measure import Measure
+from unnoise.report import curves, embed, files, films, grids, panels, style, trajectories
 from unnoise.report.curves import History, Levels
 from unnoise.report.grids import Picture
-from unnoise.report.measures import Measure, figure_of
 from unnoise.report.page import PAGE, STYLE
-
-Draw: TypeAlias = Callable[[str], Figure]  # the name of a theme → the picture in it
+from unnoise.report.words import BETTER, called, count_of, figure_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class Report:
 
     title: str
     verdict: str  # one sentence, said first
-    measures: Sequence[Measure] = ()
+    measures: Sequence[Measure] = ()  # what the evaluation says
     facts: Mapping[str, str] | None = None  # items, seconds, parameters, device: small print under the verdict
     samples: Mapping[str, Sequence[Picture]] | None = None  # class → images
     cloud: Cloud | None = None
@@ -131,16 +126,16 @@ def _measures(report: Report) -> str:
         return ""
     rows = "\n".join(
         "<tr>"
-        f'<th scope="row">{escape(m.name)}<small>{escape(m.better_words)}</small></th>'
-        f'<td class="number" data-name="value">{escape(figure_of(m.value, m.spread, m.unit))}</td>'
-        f'<td class="number" data-name="floor">{escape(figure_of(m.floor, m.floor_spread, m.unit))}</td>'
-        f'<td class="number" data-name="samples">{_count(m.count)}</td>'
+        f'<th scope="row">{escape(called(m.name))}<small>{BETTER[m.better]}</small></th>'
+        f'<td class="number" data-name="value">{escape(figure_of(m.value, m.spread))}</td>'
+        f'<td class="number" data-name="floor">{escape(figure_of(m.floor, m.floor_spread))}</td>'
+        f'<td class="number" data-name="samples">{m.draws} × {count_of(m.count)}</td>'
         f'<td data-name="verdict">{escape(m.verdict)}</td>'
         "</tr>"
         for m in report.measures
     )
     protocols = "".join(
-        f"<dt>{escape(m.name)}</dt><dd>{escape(m.protocol)}</dd>" for m in report.measures if m.protocol
+        f"<dt>{escape(called(m.name))}</dt><dd>{escape(m.protocol)}</dd>" for m in report.measures if m.protocol
     )
     return _section(
         "How good it is",
@@ -148,15 +143,11 @@ def _measures(report: Report) -> str:
         '<th scope="col" class="number">real against real</th><th scope="col" class="number">samples</th>'
         f'<th scope="col">in words</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>',
         _note(
-            "± is the standard deviation over repeated draws. Real against real is what the measure reads "
+            "± is the standard deviation of one draw of that many samples. Real against real is what the measure reads "
             "when real data take the place of the samples: no model can be expected to do better."
         ),
         f"<details><summary>How each was measured</summary><dl>{protocols}</dl></details>" if protocols else "",
     )
-
-
-def _count(count: int) -> str:
-    return f"{count:,}".replace(",", "\u202f") if count else ""  # a thin space that does not break
 
 
 def _samples(report: Report) -> str:
@@ -167,7 +158,7 @@ def _samples(report: Report) -> str:
     factor = grids.whole_factor([item for row in rows.values() for item in row], max(32, min(64, 840 // longest)))
     lines = "\n".join(
         f'<div class="class"><span>{escape(name)}</span>'
-        f"{_pixels(grids.rows_of([row], 1, 1), f'{len(row)} samples of class {name}', factor)}</div>"
+        f"{embed.pixels(grids.rows_of([row], 1, 1), f'{len(row)} samples of class {name}', factor)}</div>"
         for name, row in rows.items()
     )
     named = "Samples by class" if len(rows) > 1 else "Samples"
@@ -184,7 +175,7 @@ def _cloud(report: Report) -> str:
     named = {"drawn": cloud.drawn, "real": cloud.real}
     return _section(
         "Samples",
-        _drawing(
+        embed.drawing(
             lambda theme: panels.clouds(named, "", labels, cloud.classes, units=cloud.units, theme=theme),
             f"{len(cloud.drawn)} drawn points beside {len(cloud.real)} real ones, on one scale",
             dots=True,
@@ -201,7 +192,7 @@ def _trajectory(report: Report) -> str:
         beliefs = None if way.beliefs is None else np.asarray(way.beliefs)
         shown = films.chosen(len(states), 25)
         frames = films.point_frames(states[shown], 320, ghost=way.truth)
-        drawing = _drawing(
+        drawing = embed.drawing(
             lambda theme: trajectories.point_panels(states, beliefs, way.times, way.truth, theme=theme, title=""),
             "Clouds of points at four moments: the states above, the beliefs below",
             wide=True,
@@ -213,7 +204,7 @@ def _trajectory(report: Report) -> str:
         frames = films.image_frames([list(way.states[row]) for row in shown], _columns(len(way.states[0])))
         few = [list(row)[: way.strip] for row in way.states]
         believed = None if way.beliefs is None else [list(row)[: way.strip] for row in way.beliefs]
-        drawing = _drawing(
+        drawing = embed.drawing(
             lambda theme: trajectories.image_strip(few, believed, way.times, theme=theme, title=""),
             f"{len(few[0])} items on their way from noise to data, state above belief",
             wide=True,
@@ -225,7 +216,7 @@ def _trajectory(report: Report) -> str:
         drawing,
         '<div class="beside"><figure><picture><source media="(prefers-reduced-motion: reduce)" '
         f'srcset="{files.data_uri(still, "image/png")}">'
-        f"{_img(film, 'A film of all items turning from noise into data', frames[0].size, factor)}</picture>"
+        f"{embed.img(film, 'A film of all items turning from noise into data', frames[0].size, factor)}</picture>"
         f"<figcaption>{escape(way.sampler)}</figcaption></figure>"
         '<p class="note">The state x<sub>t</sub> is what the sampler holds; the belief is the expectation of the '
         "end x<sub>0</sub>, given that state. Time t runs from noise (1) to data (0).</p></div>",
@@ -243,8 +234,8 @@ def _neighbours(report: Report) -> str:
         return ""
     factor = grids.whole_factor([n.sample for n in report.neighbours], 52)
     pairs = "\n".join(
-        f'<figure class="pair">{_pixels(n.sample, f"sample {n.name}".strip(), factor)}'
-        f"{_pixels(n.item, 'its nearest training item', factor)}"
+        f'<figure class="pair">{embed.pixels(n.sample, f"sample {n.name}".strip(), factor)}'
+        f"{embed.pixels(n.item, 'its nearest training item', factor)}"
         f"<figcaption>{escape(f'{n.name}: ' if n.name else '')}{figure_of(n.distance)}</figcaption></figure>"
         for n in report.neighbours
     )
@@ -260,14 +251,14 @@ def _training(report: Report) -> str:
     if report.history is not None:
         history = report.history
         drawings.append(
-            _drawing(lambda theme: curves.history(history, theme), "Training and held-out loss over items seen")
+            embed.drawing(lambda theme: curves.history(history, theme), "Training and held-out loss over items seen")
         )
     if report.levels is not None:
         levels = report.levels
-        drawings.append(_drawing(lambda theme: curves.levels(levels, theme), "Loss over the noise level"))
+        drawings.append(embed.drawing(lambda theme: curves.levels(levels, theme), "Loss over the noise level"))
     if len(drawings) < 2 and report.history is not None and len(report.history.seconds):
         history = report.history
-        drawings.append(_drawing(lambda theme: curves.rate(history, theme), "Items per second over items seen"))
+        drawings.append(embed.drawing(lambda theme: curves.rate(history, theme), "Items per second over items seen"))
     if not drawings:
         return ""
     return _section("Training", '<div class="drawings">\n' + "\n".join(drawings[:2]) + "\n</div>")
@@ -289,46 +280,4 @@ def _commands(report: Report) -> str:
     return _section("Do it again", f'<dl class="commands">\n{lines}\n</dl>')
 
 
-def _drawing(draw: Draw, alt: str, wide: bool = False, dots: bool = False) -> str:
-    """A figure in both themes; a wide one scrolls sideways on a narrow screen rather than shrink.
-
-    dots: thousands of them are smaller as pixels than as outlines.
-    """
-    light, dark = draw("light"), draw("dark")
-    data = _dots if dots else _data
-    width, height = (round(96 * inches) for inches in light.get_size_inches())
-    picture = (
-        '<picture><source media="(prefers-color-scheme: dark)" '
-        f'srcset="{data(dark)}"><img src="{data(light)}" alt="{escape(alt)}" width="{width}" height="{height}">'
-        "</picture>"
-    )
-    if wide:
-        frame = 'class="scroll" tabindex="0" role="region" aria-label="trajectory, scrolls sideways"'
-        return f"<div {frame}>{picture}</div>"
-    return f'<figure class="drawing">{picture}</figure>'
-
-
-def _data(fig: Figure) -> str:
-    return files.data_uri(style.svg(fig), "image/svg+xml")
-
-
-def _dots(fig: Figure) -> str:
-    few = Image.open(io.BytesIO(style.png(fig))).convert("RGB").quantize(64, Image.Quantize.MEDIANCUT)
-    buffer = io.BytesIO()
-    few.save(buffer, "PNG", optimize=True)
-    return files.data_uri(buffer.getvalue(), "image/png")
-
-
-def _pixels(item: Picture, alt: str, factor: int) -> str:
-    return _img(grids.png(item), alt, grids.image(item).size, factor)
-
-
-def _img(data: bytes, alt: str, size: tuple[int, int], factor: int) -> str:
-    """A picture at its native size, enlarged by the browser without smoothing."""
-    return (
-        f'<img class="pixels" src="{files.data_uri(data, "image/png")}" alt="{escape(alt)}" '
-        f'width="{size[0] * factor}" height="{size[1] * factor}">'
-    )
-
-
-__all__ = ["Cloud", "Measure", "Neighbour", "Report", "Trajectory", "page", "save"]
+__all__ = ["Cloud", "Neighbour", "Report", "Trajectory", "page", "save"]

@@ -1,0 +1,44 @@
+"""How measures are called and how numbers are written."""
+
+import math
+
+NAMES = {
+    "frechet": "Fréchet distance",
+    "two_sample": "Two-sample test",
+    "near_copies": "Share of near-copies",
+    "sliced_wasserstein": "Sliced Wasserstein distance",
+}
+BETTER = {"lower": "lower is better", "higher": "higher is better", "half": "0.5 is best"}
+
+
+def called(name: str) -> str:
+    """The name of a measure in words: label_accuracy is Label accuracy."""
+    return NAMES.get(name) or name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:]
+
+
+def figure_of(value: float | int | None, spread: float | int | None = None) -> str:
+    """value ± spread; three digits where there is no spread; a dash for nothing.
+
+    The spread has one digit, or two where it begins with 1 or 2: more would be noise.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    if spread is None or not math.isfinite(spread) or spread <= 0:
+        digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+        return _plain(value, min(digits, 6))
+    power = math.floor(math.log10(spread))
+    leading = spread / 10**power
+    digits = min(6, max(0, -power + (1 if leading < 2.95 else 0)))
+    return f"{_plain(value, digits)} ± {_plain(spread, digits)}"
+
+
+def count_of(count: int) -> str:
+    """A count with thin spaces that do not break: 5 000; nothing for 0."""
+    return f"{count:,}".replace(",", "\u202f") if count else ""
+
+
+def _plain(value: float | int, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+__all__ = ["BETTER", "NAMES", "called", "count_of", "figure_of"]

@@ -32,7 +32,7 @@ def _flow_error(name: str, options: dict[str, float], process: un.Gaussian, step
 @pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
 def test_order_of_the_flow_by_algebra(rule, name):
     process, order = PROCESSES[name], SAMPLERS[rule[0]].order
-    found = slopes(lambda n: _flow_error(*rule, process, n), first=32)
+    found = slopes(lambda n: _flow_error(*rule, process, n), doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
@@ -48,30 +48,34 @@ def test_order_of_samples_of_a_rotated_gaussian(rule):
         x = un.sample(truth, plan, (3,), range(8), start=start)
         return float((x - truth.flow(start, plan.start, plan.end)).norm())
 
-    found = slopes(error, first=16, doublings=4)
+    found = slopes(error, first=8, doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
-def test_order_on_a_mixture_in_the_median(rule):
-    process, order = PROCESSES["flow"], SAMPLERS[rule[0]].order
-    rng = np.random.default_rng(1)
+@pytest.fixture(scope="module")
+def mixture() -> tuple[exact.Mixture, np.ndarray, np.ndarray]:
+    """A mixture in the plane, where 32 paths start, and where they end."""
+    process, rng = PROCESSES["flow"], np.random.default_rng(1)
     truth = exact.Mixture(process, [0.5, 0.3, 0.2], rng.normal(size=(3, 2)), np.stack([np.eye(2) * 0.2] * 3))
-    ends = open_grid(process.schedule, 1)
-    x = rng.normal(size=(48, 2))
+    x = rng.normal(size=(32, 2))
 
     def denoise(x: np.ndarray, t: float) -> np.ndarray:
         like = torch.from_numpy(x)
         return truth(like, process.level(np.full(len(x), t), like), {}).x0.numpy()
 
-    fine = fine_flow(denoise, process.schedule, x, *ends)
+    return truth, x, fine_flow(denoise, process.schedule, x, *open_grid(process.schedule, 1))
+
+
+@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+def test_order_on_a_mixture_in_the_median(rule, mixture):
+    (truth, x, fine), order = mixture, SAMPLERS[rule[0]].order
 
     def error(steps: int) -> float:
-        plan = un.plan(rule[0], process, grid=open_grid(process.schedule, steps), **rule[1])
-        found = un.sample(truth, plan, (2,), range(48), start=torch.from_numpy(x)).numpy()
+        plan = un.plan(rule[0], truth.process, grid=open_grid(truth.process.schedule, steps), **rule[1])
+        found = un.sample(truth, plan, (2,), range(32), start=torch.from_numpy(x)).numpy()
         return float(np.median(np.linalg.norm(found - fine, axis=1)))
 
-    found = slopes(error, first=16, doublings=4)
+    found = slopes(error, first=8, doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
@@ -87,7 +91,7 @@ def test_order_of_the_variance_by_algebra(rule, name):
         alpha, sigma = process.schedule.alpha(end), process.schedule.sigma(end)
         return float(np.linalg.norm(variance - (alpha**2 * VARIANCE + sigma**2)) + np.linalg.norm(mean - alpha * MEAN))
 
-    found = slopes(error, first=32)
+    found = slopes(error, doublings=4)
     assert all(slope >= order - 0.1 for slope in found), found
 
 
@@ -125,11 +129,11 @@ def test_step_onto_zero_is_first_order_and_has_a_floor(rule):
     """
     process = PROCESSES["karras"]
     low = 0.05
-    inner = open_grid(process.schedule, 4000, low=low)
+    inner = open_grid(process.schedule, 1500, low=low)
     plan = un.plan(rule[0], process, grid=np.append(inner, 0.0), **rule[1])
     factor, _ = flow_factor(plan, process.schedule, MEAN, VARIANCE)
     relative = 1 - factor / exact_factor(plan, process.schedule, VARIANCE)
-    path = {1: 2e-2, 2: 1e-4}.get(SAMPLERS[rule[0]].order, 1e-5)
+    path = {1: 5e-3, 2: 1e-4}.get(SAMPLERS[rule[0]].order, 1e-5)
     np.testing.assert_allclose(relative, low**2 / (2 * VARIANCE), rtol=0.05, atol=path)
 
 
@@ -144,9 +148,8 @@ def test_production_grid_reaches_its_floor_at_its_order(rule):
         return float(np.linalg.norm(factor / exact_factor(plan, process.schedule, VARIANCE[1:]) - 1))
 
     floor = float(np.linalg.norm(0.002**2 / (2 * VARIANCE[1:])))
-    found = slopes(error, first=16, doublings=4, floor=10 * floor)
+    found = slopes(error, doublings=4, floor=10 * floor)
     assert all(order - 0.15 <= slope <= order + 0.5 for slope in found), found
-    assert error(4096) < (3e-3 if order == 1 else 2 * floor)
 
 
 def test_closed_forms_of_the_tests_agree():

@@ -19,25 +19,22 @@ def gaussian_moments(
     """
     mean, variance = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(variance, np.float64))
     center, spread = _start(plan, schedule, mean, variance, exact_start)
-    for row in range(plan.rows):
-        moves, shift, noise = _row(plan, row, schedule, mean, variance)
-        center = np.einsum("dij,dj->di", moves, center) + shift
-        spread = moves @ spread @ moves.transpose(0, 2, 1) + noise[:, None] * noise[None, :]
+    for moves, shift, noise in zip(*_rows(plan, schedule, mean, variance), strict=True):
+        center = (moves @ center[..., None])[..., 0] + shift
+        spread = moves @ spread @ moves.transpose(0, 2, 1) + noise
     return center[:, 0], spread[:, 0, 0]
 
 
 def flow_factor(plan: Plan, schedule: Schedule, mean: Array, variance: Array) -> tuple[Array, Array]:
     """The map of a deterministic plan, x_end = factor·(x_start − alpha·mean) + center: factor and center, (d,)."""
     mean, variance = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(variance, np.float64))
-    size = plan.memories + 2
     center, _ = _start(plan, schedule, mean, variance, True)
-    factor = np.zeros((len(mean), size))
-    factor[:, :2] = 1
-    for row in range(plan.rows):
-        moves, shift, _ = _row(plan, row, schedule, mean, variance)
-        center = np.einsum("dij,dj->di", moves, center) + shift
-        factor = np.einsum("dij,dj->di", moves, factor)
-    return factor[:, 0], center[:, 0]
+    state = np.stack([np.zeros_like(center), center], axis=2)  # what is linear in x_start, and what is not
+    state[:, :2, 0] = 1
+    for moves, shift, _ in zip(*_rows(plan, schedule, mean, variance), strict=True):
+        state = moves @ state
+        state[..., 1] += shift
+    return state[:, 0, 0], state[:, 0, 1]
 
 
 def exact_factor(plan: Plan, schedule: Schedule, variance: Array) -> Array:
@@ -58,22 +55,24 @@ def _start(plan: Plan, schedule: Schedule, mean: Array, variance: Array, exact: 
     return center, spread
 
 
-def _row(plan: Plan, row: int, schedule: Schedule, mean: Array, variance: Array) -> tuple[Array, Array, Array]:
-    """One row as an affine map of (base, question, m_0 ..) : moves (d, K, K), shift (d, K), noise (K,)."""
-    t = plan.t[row]
-    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+def _rows(plan: Plan, schedule: Schedule, mean: Array, variance: Array) -> tuple[Array, Array, Array]:
+    """Every row as an affine map of (base, question, m_0 ..) with K entries, in each of d directions.
+
+    moves (R, d, K, K), shift (R, d, K), covariance of the noise (R, 1, K, K)
+    """
+    alpha, sigma = (f(plan.t)[:, None] for f in (schedule.alpha, schedule.sigma))
     gain = alpha * variance / (alpha**2 * variance + sigma**2)
     offset = mean * (1 - alpha * gain)
-    size, slot = plan.memories + 2, 2 + int(plan.slot[row])
-    remember = np.broadcast_to(np.eye(size), (len(mean), size, size)).copy()
-    remember[:, slot] = 0
-    remember[:, slot, 1] = plan.keep[row, 0] + plan.keep[row, 1] * gain
-    told = np.zeros((len(mean), size))
-    told[:, slot] = plan.keep[row, 1] * offset
-    combine = np.eye(size)
-    combine[0], combine[1] = 0, 0
-    for line, table in enumerate((plan.base[row], plan.ask[row])):
-        combine[line, 0], combine[line, 2:] = table[0], table[1:-1]
-    noise = np.zeros(size)
-    noise[:2] = plan.base[row, -1], plan.ask[row, -1]
-    return combine @ remember, told @ combine.T, noise
+    size, rows, slot = plan.memories + 2, np.arange(plan.rows), 2 + plan.slot.astype(np.int64)
+    remember = np.broadcast_to(np.eye(size), (plan.rows, len(mean), size, size)).copy()
+    remember[rows, :, slot] = 0
+    remember[rows, :, slot, 1] = plan.keep[:, :1] + plan.keep[:, 1:] * gain
+    told = np.zeros((plan.rows, len(mean), size))
+    told[rows, :, slot] = plan.keep[:, 1:] * offset
+    combine = np.broadcast_to(np.eye(size), (plan.rows, size, size)).copy()
+    noise = np.zeros((plan.rows, size))
+    for line, table in enumerate((plan.base, plan.ask)):
+        combine[:, line] = 0
+        combine[:, line, 0], combine[:, line, 2:], noise[:, line] = table[:, 0], table[:, 1:-1], table[:, -1]
+    shift = told @ combine.transpose(0, 2, 1)
+    return combine[:, None] @ remember, shift, (noise[:, :, None] * noise[:, None, :])[:, None]

@@ -61,9 +61,7 @@ class Plan:
                     f"plan's '{name}' has shape {getattr(self, name).shape}, expected {shapes.get(name, (rows,))}"
                 )
         if not np.isin(self.slot, np.arange(memories)).all():
-            raise UserError(
-                f"a plan asks at least once and keeps answers in slots 0 to M − 1, got {rows} rows, M = {memories}"
-            )
+            raise UserError(f"a plan with {memories} memories keeps answers in slots 0 to {memories - 1}")
         clock = np.concatenate([self.t, self.to, [self.start, self.end]])
         if not ((clock >= 0) & (clock <= 1)).all():
             raise UserError("the times of a plan lie in [0, 1]")

@@ -417,7 +417,7 @@ def test_a_measure_is_never_a_bare_number(evil):
     for told in ("0.500 ± 0.010", "0.400 ± 0.020", "5 × 540", "0.5 is best", "indistinguishable"):
         assert told in row
     assert words.called("label_accuracy") == "Label accuracy"
-    assert words.called("near_copies") == "Share of near-copies"
+    assert words.called("near_copies") == "Near-copies"
     assert words.count_of(12345) == "12\u202f345"
 
 

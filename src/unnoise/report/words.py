@@ -5,7 +5,7 @@ import math
 NAMES = {
     "frechet": "Fréchet distance",
     "two_sample": "Two-sample test",
-    "near_copies": "Share of near-copies",
+    "near_copies": "Near-copies",
     "sliced_wasserstein": "Sliced Wasserstein distance",
 }
 BETTER = {"lower": "lower is better", "higher": "higher is better", "half": "0.5 is best"}

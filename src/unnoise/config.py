@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-
 Table: TypeAlias = Mapping[str, Callable[..., Any]]
 Tables: TypeAlias = Mapping[Any, Table]
 
@@ -73,6 +71,8 @@ def arguments(
     context: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Validated keyword arguments of a function from plain fields, and the plain fields with all defaults."""
+    from pydantic import BaseModel, ConfigDict, ValidationError, create_model  # messages and names need none of it
+
     context = context or {}
     parameters = {
         name: p
@@ -121,13 +121,11 @@ def arguments(
 
 def describe(thing: Any, tables: Tables) -> dict[str, Any]:
     """The node of an object from one of the tables, whose fields are its parameters; nodes within nodes too."""
-    kind = next(k for table in tables.values() for k, made in table.items() if made is type(thing))
+    table, kind = next((t, k) for t in tables.values() for k, made in t.items() if made is type(thing))
     known = {made for table in tables.values() for made in table.values()}
     fields = {name: getattr(thing, name) for name in inspect.signature(type(thing)).parameters}
-    return {
-        "kind": kind,
-        **{name: describe(v, tables) if type(v) in known else _plain(v) for name, v in fields.items()},
-    }
+    plain = {name: describe(v, tables) if type(v) in known else _plain(v) for name, v in fields.items()}
+    return {"kind": kind, **plain} if len(table) > 1 else plain
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,14 @@ from unnoise.train import Regression, Shuffled, TrainConfig, Trainer, checkpoint
 TENSORS = {"net": {"a": torch.arange(6.0).reshape(2, 3)}, "ema-0.1": {"a": torch.ones(2, 3)}}
 
 
-def trainer(net="mlp", **fields):
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+    pytest.param("mps", marks=pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no MPS device")),
+]
+
+
+def trainer(net="mlp", device="cpu", **fields):
     fields = {
         "items": 330, "batch": 30, "log_every": 60, "checkpoint_every": 150, "warmup": 60, "lr": 1e-2,
         "ema": (0.05, 0.2), "drop": 0.2, "weight_decay": 0.1, "seed": 4, **fields,
@@ -35,12 +42,12 @@ def trainer(net="mlp", **fields):
             if net == "mlp"
             else UNet(shape, classes=3, widths=(8, 8), blocks=1, groups=4, attention=(1,), head_width=8)
         )
-    model = denoiser(made, Gaussian(schedules.Cosine()))
+    model = denoiser(made.to(device), Gaussian(schedules.Cosine()))
 
     def encode(raw, generator):  # with randomness of its own, as dequantisation has
         return torch.from_numpy(raw + generator.random(raw.shape).astype(np.float32) / 10)
 
-    feed = Shuffled(Items(items, {"label": np.arange(70) % 3}), encode, fields["seed"])
+    feed = Shuffled(Items(items, {"label": np.arange(70) % 3}), encode, fields["seed"], device)
     return Trainer(model, Regression(), feed, TrainConfig(**fields), {"label": 3})
 
 
@@ -59,13 +66,14 @@ def hashes(path):
 # ---------------------------------------------------------------- resume
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("net", "accumulate"), [("mlp", 1), ("mlp", 4), ("unet", 1)])
-def test_a_resumed_training_is_the_training_that_never_stopped(tmp_path, net, accumulate):
+def test_a_resumed_training_is_the_training_that_never_stopped(tmp_path, net, accumulate, device):
     """SHA-256 of weights, averages, optimiser and manifest, and the history line for line; stopped mid-epoch."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    train(trainer(net, accumulate=accumulate), straight, tmp_path / "straight.jsonl")
+    train(trainer(net, device, accumulate=accumulate), straight, tmp_path / "straight.jsonl")
 
-    first = trainer(net, accumulate=accumulate)
+    first = trainer(net, device, accumulate=accumulate)
     metrics = tmp_path / "stopped.jsonl"
     for tick in first.run():
         history.append(metrics, tick.record())
@@ -75,7 +83,7 @@ def test_a_resumed_training_is_the_training_that_never_stopped(tmp_path, net, ac
             break
 
     torch.manual_seed(99)  # whatever the new process has drawn
-    second = trainer(net, accumulate=accumulate)
+    second = trainer(net, device, accumulate=accumulate)
     found = checkpoint.newest(stopped)
     assert found.items == 150
     second.restore(found)
@@ -118,6 +126,12 @@ def test_dropout_is_the_trainings_own(tmp_path):
     torch.manual_seed(2)
     other.step()
     assert torch.equal(one._flat.vector, other._flat.vector)
+    masks = []
+    (layer, *_) = (m for m in one.denoiser.net.modules() if isinstance(m, torch.nn.Dropout))
+    layer.register_forward_hook(lambda module, given, answer: masks.append(answer == 0))
+    one.step()
+    one.step()
+    assert not torch.equal(*masks)
 
 
 def test_a_resume_elsewhere_says_what_differs(tmp_path):

@@ -10,14 +10,29 @@ from scipy import stats
 from torch import nn
 
 from unnoise import rng
-from unnoise.config import UserError
+from unnoise.config import UserError, arguments, build
 from unnoise.data import Items
 from unnoise.denoise import TARGETS, denoiser, exact
 from unnoise.denoise.target import EDM, named
 from unnoise.nets import MLP, Net
 from unnoise.process import Gaussian, Level, schedules
 from unnoise.tensor import align
-from unnoise.train import Diverged, Draws, HeldOut, Power, Regression, Shuffled, TrainConfig, Trainer
+from unnoise.train import (
+    LEVELS,
+    OBJECTIVES,
+    WEIGHTS,
+    Diverged,
+    Draws,
+    HeldOut,
+    Levels,
+    Objective,
+    Power,
+    Regression,
+    Shuffled,
+    TrainConfig,
+    Trainer,
+    Weight,
+)
 from unnoise.train import weights as w
 from unnoise.train.flat import Flat
 from unnoise.train.levels import LEAST, LogitNormal, LogNormal, Uniform
@@ -291,6 +306,30 @@ def test_nulls_take_their_share_of_every_batch():
         small_trainer(drop={"labell": 0.1})
 
 
+def test_a_recipe_says_all_of_it():
+    """Nodes as a recipe writes them, and the resolved nodes build the same objects again."""
+    tables = {Objective: OBJECTIVES, Levels: LEVELS, Weight: WEIGHTS}
+    node = {"kind": "regression", "levels": {"kind": "log_normal", "mean": -1}, "weight": "p2"}
+    made, resolved = build(Objective, node, tables, "objective")
+    assert made == Regression(LogNormal(mean=-1.0), w.P2())
+    assert build(Objective, resolved, tables, "objective") == (made, resolved)
+    given = {"items": 1000, "ema": [0.05, 0.1], "lr": "1e-3", "drop": {"label": 0.2}, "betas": [0.9, 0.999]}
+    values, plain = arguments(TrainConfig, given, tables, "train")
+    config = TrainConfig(**values)
+    assert (config.ema, config.lr, config.drops(("label",))) == ((0.05, 0.1), 1e-3, {"label": 0.2})
+    assert TrainConfig(**arguments(TrainConfig, plain, tables, "train")[0]) == config
+    for bad in (
+        {"items": 0},
+        {"decay": "linea"},
+        {"betas": (0.9, 1.0)},
+        {"accumulate": 200},
+        {"drop": 1.5},
+        {"lr": 0.0},
+    ):
+        with pytest.raises(UserError, match=next(iter(bad)) if "accumulate" not in bad else "in 200 parts"):
+            TrainConfig(**bad)
+
+
 # ---------------------------------------------------------------- one step
 
 
@@ -358,6 +397,15 @@ def test_gradients_that_stay_undefined_end_the_training_with_a_sentence(tmp_path
     points.items[:] = np.nan
     with pytest.raises(Diverged, match=f"20 steps in a row, at {32 * 22} items: the last checkpoint is {path}"):
         list(ticks)
+
+
+def test_without_an_average_the_network_itself_is_asked():
+    trainer = small_trainer(ema=(), net_options={"dropout": 0.5})
+    trainer.step()
+    assert trainer.best is trainer.denoiser
+    assert not trainer.denoiser.net.training
+    trainer.step()
+    assert trainer.denoiser.net.training
 
 
 def test_ticks_fall_where_the_items_say():

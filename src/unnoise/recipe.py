@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from unnoise.config import Tables, UserError, build, choose, nearest
+from unnoise import recipes
+from unnoise.config import Tables, UserError, build, nearest
 from unnoise.data import SOURCES, Source
 from unnoise.denoise import NetDenoiser
 from unnoise.denoise.target import TARGETS, Target
@@ -90,15 +90,6 @@ class Recipe:
         return f"name: {self.name}\n{nodes}"
 
 
-def listed() -> dict[str, str]:
-    """The recipes that come along: name → what the first line of the file says."""
-    folder = files("unnoise") / "recipes"
-    found = sorted((entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir())
-    return {
-        name.removesuffix(".yaml"): text.splitlines()[0].lstrip("# ") for name, text in found if name.endswith(".yaml")
-    }
-
-
 def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a name or a file, with overrides such as "train.items=200000"."""
     path = Path(recipe)
@@ -108,15 +99,14 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         name, text = path.stem, path.read_text(encoding="utf-8")
     else:
         name = str(recipe)
-        choose("recipe", name, listed())
-        text = (files("unnoise") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+        text = recipes.text(name)
     try:
         nodes = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(nodes, dict):
         raise UserError(f"{path} is no recipe: expected named nodes, such as 'data' and 'net'")
-    return resolve(name, override(nodes, overrides))
+    return resolve(str(nodes.get("name", name)), override(nodes, overrides))
 
 
 def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -128,8 +118,13 @@ def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]
         if not equals or not all(keys):
             raise UserError(f"an override is written node.key=value, got '{change}'")
         if keys[0] not in NODES:
-            raise UserError(f"a recipe has no node '{keys[0]}'; {nearest(keys[0], list(NODES))}")
-        parsed = yaml.safe_load(value)
+            raise UserError(f"no recipe has a node '{keys[0]}'; {nearest(keys[0], list(NODES))}")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(
+                f"the value of an override is YAML, such as 0.5, cosine or [32, 64]; got '{value}'"
+            ) from None
         place = result
         for key in keys[:-1]:
             inner = place.get(key)
@@ -183,4 +178,4 @@ def _copy(nodes: Any) -> Any:
     return nodes
 
 
-__all__ = ["NODES", "TABLES", "Recipe", "listed", "load", "override", "resolve"]
+__all__ = ["NODES", "TABLES", "Recipe", "load", "override", "resolve"]

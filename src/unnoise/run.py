@@ -6,26 +6,45 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import yaml
 
-from unnoise import recipe as recipes
 from unnoise.config import UserError, nearest
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.guide import CFG
-from unnoise.loop import Done, Engine, Event, Failed, Job
-from unnoise.metrics import Measure, protocol
-from unnoise.recipe import Recipe
+from unnoise.loop import Done, Engine, Event, Failed, Job, Sampling, generate, sample
+from unnoise.metrics import Measure, Protocol, protocol
+from unnoise.recipe import Recipe, load, resolve
 from unnoise.samplers import Plan
-from unnoise.tensor import Tensor
-from unnoise.train import HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock
+from unnoise.tensor import Array, Tensor, align
+from unnoise.train import ByLevel, HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock
 from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, METRICS, CHECKPOINTS = "recipe.yaml", "metrics.jsonl", "checkpoints"
 PLACES = 128  # samples under way at a time
+BULK = 8192  # numbers that a batch of many samples holds, about: a processor's caches take them
+BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
+
+Label: TypeAlias = int | str | Sequence[int | str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The way of N samples from noise to data: one moment for each question of the plan, and the end."""
+
+    times: Array  # (R + 1,)
+    states: Tensor  # (R + 1, N, ...) what was asked about; the sample itself at the end
+    beliefs: Tensor  # (R + 1, N, ...) E[x_0 | x_t]
+    scale: Array  # (R + 1,) sqrt(alpha² + sigma²): states / scale have the scale of data at every moment
+
+    @property
+    def shown(self) -> Tensor:
+        """The states at the scale of data, so that all moments fit one picture."""
+        scale = torch.from_numpy(self.scale).to(self.states.dtype)
+        return self.states / align(scale, self.states)
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Run:
     folder: Path
     recipe: Recipe
     device: str = "cpu"
+    given: NetDenoiser | None = None  # taken instead of what the folder holds: a network still in training
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -47,40 +67,48 @@ class Run:
     @cached_property
     def denoiser(self) -> NetDenoiser:
         """The trained denoiser: the first average of the weights, or the weights where there is none."""
+        if self.given is not None:
+            return self.given
         made = self.recipe.denoiser()
-        averages = self.recipe.train.ema
-        name = f"ema-{averages[0]:g}" if averages else "net"
-        made.net.load_state_dict(self.checkpoint.tensors(name))
+        made.net.load_state_dict(self.checkpoint.tensors(self._average))
         return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
 
     @property
     def weights(self) -> str:
         """SHA-256 of the weights that are sampled from."""
+        return self.checkpoint.state["files"][f"{self._average}.safetensors"]["sha256"]
+
+    @property
+    def _average(self) -> str:
         averages = self.recipe.train.ema
-        name = f"ema-{averages[0]:g}" if averages else "net"
-        return self.checkpoint.state["files"][f"{name}.safetensors"]["sha256"]
+        return f"ema-{averages[0]:g}" if averages else "net"
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """What training said of itself: the records of metrics.jsonl."""
         return history.read(self.folder / METRICS)
 
-    def plan(
+    def sampling(
         self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
-    ) -> Plan:
-        """The recipe's plan, with any of its parts replaced. Another sampler comes with its own grid and options."""
+    ) -> Sampling:
+        """The recipe's way of sampling, or with parts replaced; another sampler comes with its own grid and options."""
         own = self.recipe.sampling
         if sampler is not None and sampler != own.sampler:
             own = replace(own, sampler=sampler, grid=None, options=None)
-        own = replace(
+        return replace(
             own,
             steps=own.steps if steps is None else steps,
             grid=own.grid if grid is None else grid,
             options={**(own.options or {}), **options} or None,
         )
-        return own.plan(self.recipe.process)
 
-    def labels(self, label: int | str | Sequence[int | str] | None, count: int) -> dict[str, Tensor]:
+    def plan(
+        self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
+    ) -> Plan:
+        """The recipe's plan, or with parts replaced as in `sampling`."""
+        return self.sampling(sampler, steps, grid, **options).plan(self.recipe.process)
+
+    def labels(self, label: Label, count: int) -> dict[str, Tensor]:
         """The condition for `count` samples: one label for all, or one each; by number or by name. None: the null."""
         classes = self.recipe.source.classes
         if not classes:
@@ -120,7 +148,7 @@ class Run:
         self,
         seeds: Sequence[int],
         plan: Plan | None = None,
-        label: int | str | Sequence[int | str] | None = None,
+        label: Label = None,
         guidance: float | None = None,
         start: Tensor | None = None,
         shape: tuple[int, ...] | None = None,
@@ -138,7 +166,7 @@ class Run:
         sampler: str | None = None,
         steps: int | None = None,
         grid: str | None = None,
-        label: int | str | Sequence[int | str] | None = None,
+        label: Label = None,
         guidance: float | None = None,
         seeds: Sequence[int] | None = None,
         start: Tensor | None = None,
@@ -158,17 +186,47 @@ class Run:
         x = collect(events, len(seeds))
         return self.recipe.modality.decode(x) if raw else x
 
-    def evaluate(self, against: str = "test", samples: np.ndarray | None = None) -> list[Measure]:
+    def trajectory(
+        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: float | None = None
+    ) -> Trajectory:
+        """Every question of a plan and the belief that answered it, for each seed; on the host."""
+        plan, denoiser = plan or self.plan(), self.guided(guidance)
+        cond, like = self.labels(label, len(seeds)), torch.zeros(0, device=self.device)
+        x = denoiser.process.prior(self.recipe.shape, seeds, like, plan.start, cond)
+        states, beliefs = [x], []
+        for state, belief in generate(denoiser, plan, self.recipe.shape, seeds, cond, start=x):
+            states.append(state.x)
+            beliefs.append(belief.x0)
+        beliefs.append(states[-1])  # at the end nothing is left to believe
+        times, schedule = np.append(plan.t, plan.end), self.recipe.process.schedule
+        scale = np.sqrt(schedule.alpha(times) ** 2 + schedule.sigma(times) ** 2)
+        return Trajectory(times, torch.stack(states).cpu(), torch.stack(beliefs).cpu(), scale)
+
+    def batches(
+        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: float | None = None
+    ) -> Generator[Tensor]:
+        """Samples of many seeds, in order, a batch as soon as it is done: the closed loop, for thousands of them."""
+        plan, denoiser, cond = plan or self.plan(), self.guided(guidance), self.labels(label, len(seeds))
+        size = int(np.clip(BULK // np.prod(self.recipe.shape), 64, 4096))
+        for first in range(0, len(seeds), size):
+            rows = slice(first, first + size)
+            part = {name: leaf[rows] for name, leaf in cond.items()}
+            yield sample(denoiser, plan, self.recipe.shape, seeds[rows], part, device=self.device)
+
+    def protocol(self, against: str = "test") -> Protocol:
+        """How this run's data is judged: so many draws of so many samples, against that part of the data."""
+        return protocol(self.recipe.source, against)
+
+    def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
+        """The table for samples (draws·count, ...), one of each label that `rules` names."""
+        raw = self.recipe.modality.quantise(x)
+        return rules.measure(raw.reshape(rules.draws, rules.count, *raw.shape[1:]), rules.labels)
+
+    def evaluate(self, against: str = "test") -> list[Measure]:
         """The table of the standard protocol of this run's data, each measure beside its floor."""
-        rules = protocol(self.recipe.source, against)
-        labels = rules.labels
-        if samples is None:
-            count = rules.draws * rules.count
-            asked = None if labels is None else labels.reshape(-1).tolist()
-            x = collect(self.draw(range(count), label=asked), count)
-            raw = self.recipe.modality.quantise(x)
-            samples = raw.reshape(rules.draws, rules.count, *raw.shape[1:])
-        return rules.measure(samples, labels)
+        rules = self.protocol(against)
+        labels = None if rules.labels is None else rules.labels.reshape(-1).tolist()
+        return self.measure(rules, torch.cat(list(self.batches(range(rules.draws * rules.count), label=labels))))
 
 
 def collect(events: Iterable[Event], count: int) -> Tensor:
@@ -186,11 +244,10 @@ def open(folder: str | Path, device: str = "cpu") -> Run:
     """The run in a folder."""
     path = Path(folder)
     if not (path / RECIPE).exists():
-        there = [p.parent.name for p in path.parent.glob(f"*/{RECIPE}")] if path.parent.is_dir() else []
-        hint = f"; {nearest(path.name, there)}" if there else ""
-        raise UserError(f"{path} is no run: it has no {RECIPE}{hint}")
+        there = sorted({str(p.parent) for place in (path.parent, Path("runs")) for p in place.glob(f"*/{RECIPE}")})
+        raise UserError(f"{path} is no run: it has no {RECIPE}" + (f"; {nearest(path, there)}" if there else ""))
     nodes = yaml.safe_load((path / RECIPE).read_text(encoding="utf-8"))
-    return Run(path, recipes.resolve(nodes.get("name", path.name), nodes), device)
+    return Run(path, resolve(nodes.get("name", path.name), nodes), device)
 
 
 class Training:
@@ -213,6 +270,7 @@ class Training:
         held_out = None
         if isinstance(recipe.objective, Regression) and recipe.train.validate_every:
             held_out = HeldOut(recipe.objective, source.split("validation"), modality.encode, device=device)
+        self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
         self.trainer = Trainer(denoiser, recipe.objective, feed, recipe.train, recipe.nulls, held_out)
         found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
         if found is not None:
@@ -238,10 +296,8 @@ class Training:
             for tick in self.trainer.run():
                 record: dict[str, Any] = tick.record() if tick.log else {"items": tick.items}
                 if tick.validate:
-                    record["held_out"] = {
-                        name: {"mean": b.mean, "spread": b.spread, "noise": b.noise.tolist(), "loss": b.loss.tolist()}
-                        for name, b in self.trainer.validate().items()
-                    }
+                    self.held_out = self.trainer.validate()
+                    record["held_out"] = {name: found.record() for name, found in self.held_out.items()}
                 if len(record) > 1:
                     history.append(metrics, record)
                 if tick.checkpoint:
@@ -252,6 +308,12 @@ class Training:
         """The run as it stands on the disk."""
         return Run(self.folder, self.recipe, self.device)
 
+    def now(self) -> Run:
+        """The run with the weights as they stand in memory, to draw from while it trains."""
+        best = self.trainer.best
+        best.net.eval()
+        return replace(self.run(), given=best)
+
 
 def fit(
     recipe: str | Path | Recipe,
@@ -261,7 +323,7 @@ def fit(
     device: str = "cpu",
 ) -> Run:
     """Trains a recipe to its end, in the folder `out` (runs/<name> if silent), and gives the run."""
-    made = recipe if isinstance(recipe, Recipe) else recipes.load(recipe, overrides)
+    made = recipe if isinstance(recipe, Recipe) else load(recipe, overrides)
     training = Training(made, out or Path("runs") / made.name, resume, device)
     for _ in training.ticks():
         pass
@@ -269,11 +331,11 @@ def fit(
 
 
 def _same(recipe: Recipe, folder: Path) -> None:
-    """Refuses to go on with another recipe than the run was started with, naming the first difference."""
+    """Refuses to go on with a recipe that trains otherwise than the run was started, naming the first difference."""
     before = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     now = json.loads(json.dumps(recipe.nodes))
     old, new = _leaves(json.loads(json.dumps(before))), _leaves(now)
-    for path in sorted({*old, *new} - {"name"}):
+    for path in sorted({*old, *new} - {"name", *(f"train.{field}" for field in BOOKS)}):
         if old.get(path) != new.get(path):
             raise UserError(
                 f"{folder} was started with {path} = {old.get(path)}, now it is {new.get(path)}: "
@@ -295,4 +357,4 @@ def _put(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
-__all__ = ["Run", "Training", "collect", "fit", "open"]
+__all__ = ["Run", "Training", "Trajectory", "collect", "fit", "open"]

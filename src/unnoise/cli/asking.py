@@ -1,0 +1,66 @@
+"""What a command line asks of a run: where, which samples, by which plan."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from unnoise.cli.options import pairs, seeds
+from unnoise.config import UserError, nearest
+from unnoise.run import Run
+from unnoise.samplers import Plan
+
+
+def device(name: str) -> str:
+    """The device of a name; auto is the fastest that this machine has."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(kind for kind, stands in there.items() if stands)
+    if name.partition(":")[0] not in there:
+        raise UserError(f"there is no device '{name}'; {nearest(name, ['auto', *there])}")
+    if not there[name.partition(":")[0]]:
+        raise UserError(f"this machine has no {name}; it has {', '.join(k for k, stands in there.items() if stands)}")
+    return name
+
+
+def asked(
+    run: Run, n: int | None, seed_text: str | None, label: str | None
+) -> tuple[list[int], list[int | str] | None, list[str]]:
+    """What is to be drawn: a seed and a label for each sample (None: no label), and the rows for 'all'."""
+    given = None if seed_text is None else list(seeds(seed_text))
+    if given is not None and n is not None and n != len(given):
+        raise UserError(f"--n {n} and --seeds {seed_text} ({len(given)} seeds) differ: give one of the two")
+    if label is None:
+        return given or list(range(n or 16)), None, []
+    classes = run.recipe.source.classes
+    if label == "all" and "all" not in classes:
+        if not classes:
+            raise UserError(f"{run.recipe.name} was trained without labels, so there is no row of each")
+        row = given or list(range(n or 16))
+        return row * len(classes), [name for name in classes for _ in row], list(classes)
+    wanted: list[int | str] = [
+        int(word) if word.isdecimal() and word not in classes else word
+        for word in (part.strip() for part in label.split(","))
+    ]
+    if len(wanted) == 1:
+        own = given or list(range(n or 16))
+        return own, wanted * len(own), []
+    return given or list(range(n or len(wanted))), wanted, []
+
+
+def plan_of(
+    run: Run, sampler: str | None, steps: int | None, grid: str | None, words: Sequence[str] | None
+) -> tuple[Plan, dict[str, Any]]:
+    """A run's plan with parts replaced, and what to call it: the settings that make it again."""
+    how = run.sampling(sampler, steps, grid, **pairs(words))
+    settings = {"sampler": how.sampler, "steps": how.steps, "grid": how.grid, **(how.options or {})}
+    return how.plan(run.recipe.process), {key: value for key, value in settings.items() if value is not None}
+
+
+def called(settings: dict[str, Any]) -> str:
+    """The settings of a plan in words: heun, 18 steps, grid karras, eta 0.5."""
+    rest = {key: value for key, value in settings.items() if key not in ("sampler", "steps")}
+    return ", ".join([settings["sampler"], f"{settings['steps']} steps", *(f"{k} {v}" for k, v in rest.items())])
+
+
+__all__ = ["asked", "called", "device", "plan_of"]

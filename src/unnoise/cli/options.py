@@ -1,0 +1,73 @@
+"""Options that several commands share, and how their words are read. Nothing heavy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from unnoise.config import UserError
+
+Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/digits.")]
+Pairs: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="[OPTION=VALUE]...", help="The sampler's own options, such as eta=0.5.")
+]
+Sampler: TypeAlias = Annotated[str | None, typer.Option(help="Sampler, if not the recipe's: ddim, heun, dpmpp_2m ...")]
+Steps: TypeAlias = Annotated[int | None, typer.Option(help="Intervals from noise to data.", min=1)]
+Grid: TypeAlias = Annotated[str | None, typer.Option(help="Where the steps fall: karras, logsnr, time ...")]
+Guidance: TypeAlias = Annotated[float | None, typer.Option(help="Weight of classifier-free guidance; 1: none.")]
+Label: TypeAlias = Annotated[
+    str | None, typer.Option(help="A label by name or number, several with commas, or 'all' for a row of each.")
+]
+Seeds: TypeAlias = Annotated[str | None, typer.Option(help="Seeds, one a sample: 0-63 or 1,5,9-12.")]
+Count: TypeAlias = Annotated[int | None, typer.Option(help="How many samples, of seeds 0, 1, 2 ...", min=1)]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Results as one line of JSON on stdout.")]
+Out: TypeAlias = Annotated[Path | None, typer.Option(help="Where to write.")]
+
+
+def seeds(text: str) -> Sequence[int]:
+    """The seeds that "0-63" or "1,5,9-12" names, in that order."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UserError(f"seeds are written 0-63 or 1,5,9-12, got '{text}'")
+        if dash and int(last) < int(first):
+            raise UserError(f"seeds run upwards: write {last}-{first}, not {part.strip()}")
+        found.extend(range(int(first), int(last if dash else first) + 1))
+    return found
+
+
+def pairs(words: Sequence[str] | None) -> dict[str, Any]:
+    """key=value words, the values in YAML."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UserError(f"an option of a sampler is written option=value, such as eta=0.5; got '{word}'")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"the value of {key} is a number or a word, got '{value}'") from None
+    return found
+
+
+__all__ = [
+    "Count",
+    "Device",
+    "Folder",
+    "Grid",
+    "Guidance",
+    "Json",
+    "Label",
+    "Out",
+    "Pairs",
+    "Sampler",
+    "Seeds",
+    "Steps",
+    "pairs",
+    "seeds",
+]

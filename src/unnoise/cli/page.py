@@ -1,0 +1,126 @@
+"""report.html of a run: what was measured, drawn and written down, put together."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unnoise.cli import asking, pictures
+from unnoise.metrics import Measure, Protocol, match
+from unnoise.report.html import Cloud, Neighbour, Report
+from unnoise.report.words import called, figure_of
+from unnoise.run import Run
+from unnoise.samplers import Plan
+from unnoise.tensor import Tensor
+
+ROW = 12  # samples shown of each class
+PAIRS = 12  # samples shown beside their nearest training item
+FILM = 24  # images under way in the film
+DOTS = 2000  # points in the film and in a cloud
+
+
+def verdict(measures: Sequence[Measure]) -> str:
+    """The whole table in one sentence: how many measures take the samples for real, and which is furthest off."""
+    told = sorted((m for m in measures if m.gap > 2), key=lambda m: -m.gap)
+    if not told:
+        return f"By none of {len(measures)} measures can the samples be told from real items."
+    worst = told[0]
+    return (
+        f"The samples pass for real by {len(measures) - len(told)} of {len(measures)} measures; furthest off: "
+        f"{called(worst.name)}, {figure_of(worst.value, worst.spread)} where real items read "
+        f"{figure_of(worst.floor, worst.floor_spread)}."
+    )
+
+
+def report(
+    run: Run,
+    rules: Protocol,
+    measures: Sequence[Measure],
+    x: Tensor,
+    plan: Plan,
+    how: Mapping[str, Any],
+    seconds: float,
+    command: str,
+    guidance: float | None = None,
+) -> Report:
+    """The report of samples x (draws·count, ...) that were measured by `rules`, drawn by `plan` in `seconds`."""
+    recipe, labels = run.recipe, None if rules.labels is None else rules.labels[0]
+    first = x[: rules.count]
+    where, sampler = shlex.quote(str(run.folder)), f"{asking.called(dict(how))}: {plan.rows} evaluations"
+    net = run.denoiser.net
+    facts = {
+        "trained on": f"{run.checkpoint.items:,} items",
+        "parameters": f"{sum(p.numel() for p in net.parameters()):,}",
+        "sampler": sampler,
+        "guidance": f"{recipe.sampling.guidance if guidance is None else guidance:g}",
+        "drawn": f"{len(x):,} samples, {len(x) / max(seconds, 1e-9):,.0f} a second ({run.device})",
+        "weights": run.weights[:12],
+    }
+    if not recipe.nulls:
+        del facts["guidance"]
+    shown: dict[str, Any] = {}
+    if pictures.of_points(run):
+        shown["cloud"] = _cloud(run, rules, first, labels) if x.shape[1] == 2 else None
+        count = DOTS
+    else:
+        shown |= {"samples": _by_class(run, first, labels), **_nearest(run, rules, measures, first)}
+        count = FILM
+    if x[0].numel() == 2 or not pictures.of_points(run):
+        kinds = len(recipe.source.classes)
+        way = run.trajectory(range(count), plan, [i % kinds for i in range(count)] if kinds else None, guidance)
+        shown["trajectory"] = pictures.way(run, way, sampler)
+    return Report(
+        title=f"{recipe.name} · unnoise",
+        verdict=verdict(measures),
+        measures=measures,
+        facts=facts,
+        history=pictures.history(run) if run.history else None,
+        levels=pictures.levels(run),
+        recipe=recipe.text(),
+        commands=[
+            ("Train it", f"unnoise train {where}/recipe.yaml --out NEW_FOLDER"),
+            ("Measure it as here", command),
+            ("Draw from it", f"unnoise sample {where} --n 64"),
+        ],
+        **shown,
+    )
+
+
+def _by_class(run: Run, x: Tensor, labels: Any) -> dict[str, Any]:
+    """The first samples of each class, or of all where there are none."""
+    if labels is None:
+        return {run.recipe.name: run.recipe.modality.decode(x[:ROW])}
+    rows = {name: np.flatnonzero(labels == k)[:ROW] for k, name in enumerate(run.recipe.source.classes)}
+    return {name: run.recipe.modality.decode(x[index.tolist()]) for name, index in rows.items() if len(index)}
+
+
+def _nearest(run: Run, rules: Protocol, measures: Sequence[Measure], x: Tensor) -> dict[str, Any]:
+    """The samples that come nearest to a training item, each beside it: the worst cases, not chosen ones."""
+    modality, train = run.recipe.modality, run.recipe.source.split("train")
+    index, distance = match(modality.quantise(x), train.items)
+    worst = np.argsort(distance, kind="stable")[:PAIRS]
+    samples = modality.decode(x[worst.tolist()])
+    items = modality.decode(modality.encode(train.items[index[worst]]))
+    pairs = [Neighbour(*pair, float(distance[i])) for i, *pair in zip(worst, samples, items, strict=True)]
+    copies = next((m for m in measures if m.name == "near_copies"), None)
+    share = (
+        f" Near-copies are {figure_of(100 * copies.value, 100 * copies.spread)} % of the samples; of held-out "
+        f"real items {figure_of(100 * copies.floor)} % are as near."
+        if copies is not None
+        else ""
+    )
+    near = (
+        f"Shown are the {len(pairs)} of {len(x):,} samples that come nearest to any training item; the distance "
+        f"is Euclidean, in the data's own units.{share}"
+    )
+    return {"neighbours": pairs, "near": near}
+
+
+def _cloud(run: Run, rules: Protocol, x: Tensor, labels: Any) -> Cloud:
+    real, drawn = rules.references[0], run.recipe.modality.quantise(x).astype(np.float64)
+    kinds = {} if labels is None else {"drawn_labels": labels[:DOTS], "real_labels": real.cond["label"][:DOTS]}
+    return Cloud(drawn[:DOTS], real.items[:DOTS].astype(np.float64), classes=run.recipe.source.classes, **kinds)
+
+
+__all__ = ["report", "verdict"]

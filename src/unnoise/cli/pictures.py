@@ -1,0 +1,120 @@
+"""What a run draws, as files: pictures of images and of points, tables of numbers."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from unnoise.report import files, grids, panels, style
+from unnoise.report.curves import History, Levels
+from unnoise.report.html import Trajectory as Film
+from unnoise.run import Run, Trajectory
+from unnoise.tensor import Tensor
+
+DOTS = 2000  # real points shown beside drawn ones
+
+Labels: TypeAlias = Sequence[int | str] | None
+
+
+def of_points(run: Run) -> bool:
+    """Whether a run draws rows of numbers; else it draws images."""
+    return run.recipe.modality.name == "points"
+
+
+def picture(
+    run: Run,
+    x: Tensor,
+    path: Path,
+    labels: Labels = None,
+    rows: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """One picture of all samples: a grid, a named row of each of `rows`, or a scatter of points beside real ones."""
+    if of_points(run):
+        return style.save(_scatter(run, x, labels), path)
+    items = run.recipe.modality.decode(x)
+    if rows:
+        each = len(items) // len(rows)
+        made = grids.class_rows({name: items[i * each : (i + 1) * each] for i, name in enumerate(rows)})
+    else:
+        made = grids.grid(items)
+    return grids.save(made, path, settings)
+
+
+def _scatter(run: Run, x: Tensor, labels: Labels) -> Any:
+    points = run.recipe.modality.quantise(x)
+    real, cond = run.recipe.source.split("validation").take(
+        np.arange(min(len(run.recipe.source.split("validation")), 2000))
+    )
+    title = f"{run.recipe.name}: {len(points)} samples"
+    title += f", the first two of {points.shape[1]} coordinates" if points.shape[1] > 2 else ""
+    kinds = None
+    if labels is not None:
+        kinds = {"drawn": np.asarray(run.labels(labels, len(points))["label"]), "real": cond["label"]}
+        kinds = {name: values.astype(np.int64) for name, values in kinds.items()}
+    named = {"drawn": points[:, :2].astype(np.float64), "real": real[:, :2].astype(np.float64)}
+    return panels.clouds(named, title, kinds, run.recipe.source.classes)
+
+
+def singles(
+    run: Run, x: Tensor, folder: Path, seeds: Sequence[int], labels: Labels, settings: Mapping[str, Any]
+) -> list[Path]:
+    """A PNG of each sample at its own size, with all that makes it again inside."""
+    written: list[Path] = []
+    for i, (item, seed) in enumerate(zip(run.recipe.modality.decode(x), seeds, strict=True)):
+        own = {} if labels is None else {"label": labels[i]}
+        name = "-".join([f"seed-{seed:04d}", *(f"label-{label}" for label in own.values())])
+        written.append(grids.save(item, folder / f"{name}.png", {**settings, **own, "seed": seed}))
+    return written
+
+
+def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Labels) -> Path:
+    """The samples in raw units: .npy (N, ...), or .csv with a line for each and its seed and label."""
+    raw = run.recipe.modality.quantise(x)
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, raw, allow_pickle=False)
+        return files.write(path, buffer.getvalue())
+    axes = ["x", "y", "z"][: raw.shape[1]] if raw.shape[1] <= 3 else [f"x{i}" for i in range(raw.shape[1])]
+    lines = [",".join(["seed", *(["label"] if labels is not None else []), *axes])]
+    for i, row in enumerate(raw):
+        known = [str(seeds[i]), *([str(labels[i])] if labels is not None else [])]
+        lines.append(",".join([*known, *(f"{value:.9g}" for value in row)]))
+    return files.write(path, "\n".join(lines) + "\n")
+
+
+def way(run: Run, made: Trajectory, sampler: str) -> Film:
+    """A trajectory as the report and the plots take it: images row by row, or points with the truth behind."""
+    decode, quantise = run.recipe.modality.decode, run.recipe.modality.quantise
+    if not of_points(run):
+        states, beliefs = ([decode(x) for x in moments] for moments in (made.shown, made.beliefs))
+        return Film(made.times, states, beliefs, None, sampler)
+    truth = run.recipe.source.split("validation").items[:DOTS, :2].astype(np.float64)
+    rows = (np.stack([quantise(x)[:, :2] for x in moments]) for moments in (made.shown, made.beliefs))
+    states, beliefs = (row.astype(np.float64) for row in rows)
+    return Film(made.times, states, beliefs, truth, sampler)
+
+
+def history(run: Run) -> History:
+    """Training and held-out loss of a run, from what it wrote down."""
+    rows = [
+        {**row, "held_loss": _first(row["held_out"])["mean"]} if row.get("held_out") else row for row in run.history
+    ]
+    return History.of(rows)
+
+
+def levels(run: Run) -> Levels | None:
+    """The last held-out error by noise level, where there is one."""
+    last = next((_first(row["held_out"]) for row in reversed(run.history) if row.get("held_out")), None)
+    if last is None:
+        return None
+    return Levels(last["noise"], last["error"], (), last.get("optimum") or ())
+
+
+def _first(held_out: Mapping[str, Any]) -> Any:
+    return next(iter(held_out.values()))
+
+
+__all__ = ["history", "levels", "numbers", "of_points", "picture", "singles", "way"]

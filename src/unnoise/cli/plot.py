@@ -1,0 +1,220 @@
+"""`unnoise plot`: schedules, plans, exact errors before anything is trained; history and trajectories after."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from unnoise.cli.options import Count, Device, Grid, Guidance, Label, Pairs, Sampler, Seeds, Steps, pairs
+from unnoise.cli.speak import Meter, say
+from unnoise.config import UserError, choose
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+plots = typer.Typer(help="Draw schedules, plans, errors, trajectories: a PNG, or an SVG by the file's ending.")
+
+Picture: TypeAlias = Annotated[Path | None, typer.Option(help="The picture's file: .png or .svg.")]
+Theme: TypeAlias = Annotated[str, typer.Option(help="light or dark.")]
+Schedule: TypeAlias = Annotated[str, typer.Option(help="Noise schedule: linear, cosine, karras, flow ...")]
+
+COMPARED = "linear,cosine,sigmoid,flow,karras"
+RACED = "ddpm,ddim,heun,dpmpp_2m"
+SPECTRUM = (32, 1.5)  # directions of the Gaussian data of `plot error`, and the decay of their variances
+
+
+@plots.command()
+def schedules(
+    schedules: Annotated[str, typer.Option(help="Names with commas between them.")] = COMPARED,
+    out: Picture = None,
+    theme: Theme = "light",
+) -> None:
+    """How fast schedules destroy data: beta, signal share and logSNR over t."""
+    from unnoise.report import schedules as drawn
+
+    named = {name: _schedule(name) for name in _words(schedules)}
+    _save(drawn.schedules(named, theme), out, Path("schedules.png"))
+
+
+@plots.command()
+def forward(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[NODE.KEY=VALUE]...")] = None,
+    n: Annotated[int | None, typer.Option(help="Items shown: 4 images, or 2,000 points.", min=1)] = None,
+    schedule: Annotated[str | None, typer.Option(help="Another schedule than the recipe's.")] = None,
+    out: Picture = None,
+    theme: Theme = "light",
+) -> None:
+    """A recipe's data on its way to noise."""
+    import torch
+
+    from unnoise.recipe import load
+    from unnoise.report import schedules as drawn
+
+    made = load(recipe, overrides or ())
+    points = made.modality.name == "points"
+    items = made.source.split("validation")
+    x0 = made.modality.encode(items.take(range(min(n or (2000 if points else 4), len(items))))[0])
+    chosen = made.process.schedule if schedule is None else _schedule(schedule)
+    name = schedule or made.nodes["process"]["schedule"]["kind"]
+
+    def render(batch: Any) -> list[Any]:
+        return made.modality.decode(torch.from_numpy(batch))
+
+    fig = drawn.forward(x0.double().numpy(), chosen, name=name, render=None if points else render, theme=theme)
+    _save(fig, out, Path(f"forward-{made.name}.png"))
+
+
+@plots.command()
+def plan(
+    sampler: Annotated[str, typer.Argument(metavar="SAMPLER|RUN", help="A sampler's name, or a run's folder.")],
+    options: Pairs = None,
+    steps: Steps = None,
+    schedule: Schedule = "cosine",
+    grid: Grid = None,
+    out: Picture = None,
+    theme: Theme = "light",
+) -> None:
+    """A sampler as a table of numbers, and where its questions fall."""
+    from unnoise import run as runs
+    from unnoise.cli import asking
+    from unnoise.process import Gaussian
+    from unnoise.report import plans
+    from unnoise.samplers import plan as write
+
+    if Path(sampler).is_dir():
+        opened = runs.open(sampler)
+        table, how = asking.plan_of(opened, None, steps, grid, options)
+        chosen, name = opened.recipe.process.schedule, f"{opened.recipe.name}: {asking.called(how)}"
+        place = opened.folder / "plots" / "plan.png"
+    else:
+        chosen = _schedule(schedule)
+        table = write(sampler, Gaussian(chosen), steps or 10, grid, **pairs(options))
+        rest = ", ".join([f"{steps or 10} steps", schedule, *([f"grid {grid}"] if grid else []), *(options or ())])
+        name, place = f"{sampler}, {rest}", Path(f"plan-{sampler}-{steps or 10}.png")
+    _save(plans.plan(table, name, chosen.logsnr, theme), out, place)
+
+
+@plots.command()
+def trajectory(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    options: Pairs = None,
+    n: Count = None,
+    seeds: Seeds = None,
+    label: Label = None,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    grid: Grid = None,
+    guidance: Guidance = None,
+    out: Annotated[Path | None, typer.Option(help="A .png or .svg, or .apng for a film.")] = None,
+    theme: Theme = "light",
+    device: Device = "auto",
+) -> None:
+    """The way from noise to data: states and beliefs of a run, step by step; a film where --out ends in .apng."""
+    from unnoise import run as runs
+    from unnoise.cli import asking, pictures
+    from unnoise.report import files, films, trajectories
+
+    opened = runs.open(run, asking.device(device))
+    points = pictures.of_points(opened)
+    count = n if n is not None or seeds is not None or label is not None else (1000 if points else 3)
+    wanted, labels, _ = asking.asked(opened, count, seeds, label)
+    table, how = asking.plan_of(opened, sampler, steps, grid, options)
+    way = pictures.way(opened, opened.trajectory(wanted, table, labels, guidance), asking.called(how))
+    place = opened.folder / "plots" / "trajectory.png"
+    if out is not None and out.suffix.lower() == ".apng":
+        rows = films.point_frames(way.states, 400, way.truth) if points else films.image_frames(way.states)
+        enlarged = 1 if points else max(1, 400 // max(rows[0].size))
+        say(f"drawn in {files.write(out, films.film(rows, factor=enlarged))}")
+        return
+    title = f"{opened.recipe.name}: {way.sampler}"
+    if points:
+        fig = trajectories.point_panels(way.states, way.beliefs, way.times, way.truth, theme=theme, title=title)
+    else:
+        fig = trajectories.image_strip(way.states, way.beliefs, way.times, theme=theme, title=title)
+    _save(fig, out, place)
+
+
+@plots.command()
+def history(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    out: Picture = None,
+    theme: Theme = "light",
+) -> None:
+    """Training and held-out loss over the items seen."""
+    from unnoise import run as runs
+    from unnoise.cli import pictures
+    from unnoise.report import curves
+
+    opened = runs.open(run)
+    told = pictures.history(opened)
+    if not len(told.items):
+        raise UserError(f"{run} has no history yet: its first record comes after train.log_every items")
+    fig = curves.history(told, theme, f"{opened.recipe.name}: training and held-out loss")
+    _save(fig, out, opened.folder / "plots" / "history.png")
+
+
+@plots.command()
+def error(
+    samplers: Annotated[str, typer.Option(help="Names with commas between them.")] = RACED,
+    schedule: Schedule = "cosine",
+    grid: Annotated[str, typer.Option(help="One grid for all: karras, logsnr, time ...")] = "karras",
+    most: Annotated[int, typer.Option(help="Evaluations at most.", min=2, max=4096)] = 256,
+    from_prior: Annotated[
+        bool,
+        typer.Option("--from-prior", help="Start at the prior, whose own error is then counted too."),
+    ] = False,
+    out: Picture = None,
+    theme: Theme = "light",
+) -> None:
+    """The exact error of samplers over their evaluations, on Gaussian data, by algebra: nothing is trained."""
+    import numpy as np
+
+    from unnoise.process import Gaussian
+    from unnoise.report import errors
+    from unnoise.samplers import SAMPLERS
+    from unnoise.samplers import plan as write
+
+    process, (size, decay) = Gaussian(_schedule(schedule)), SPECTRUM
+    variance = np.arange(1, size + 1) ** -decay
+    variance, mean = variance * (size / variance.sum()), np.full(size, 0.5)
+    names = _words(samplers)
+    for name in names:
+        choose("sampler", name, SAMPLERS)
+    drawn: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in names}
+    counts = [2**k for k in range(1, 13) if 2**k <= most]
+    done = 0
+    with Meter("algebra", len(names) * len(counts), "plans", lambda: done):
+        for name in names:
+            for steps in counts:
+                table = write(name, process, steps, grid)
+                if table.rows <= most:
+                    drawn[name][0].append(table.rows)
+                    off = errors.gaussian(table, process.schedule, mean, variance, from_prior)
+                    drawn[name][1].append(max(off, np.finfo(float).tiny))
+                done += 1
+    title = f"Error of the sampler alone: {schedule} schedule, {grid} grid, Gaussian data"
+    fig = errors.error(drawn, title=title, measure="2-Wasserstein distance, each direction (rms)", theme=theme)
+    _save(fig, out, Path("error.png"))
+
+
+def _schedule(name: str) -> Any:
+    """A schedule of the table with its own defaults; a few stand on another, which is the linear one here."""
+    from unnoise.config import build
+    from unnoise.recipe import TABLES, Schedule
+
+    stand = {"zero_terminal": {"schedule": "linear"}, "discrete": {"schedule": "linear"}}
+    return build(Schedule, {"kind": name, **stand.get(name, {})}, TABLES, "schedule")[0]
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word for word in (part.strip() for part in text.split(",")) if word))
+
+
+def _save(fig: "Figure", out: Path | None, place: Path) -> None:
+    from unnoise.report import style
+
+    say(f"drawn in {style.save(fig, out or place)}")
+
+
+__all__ = ["plots"]

@@ -1,0 +1,107 @@
+"""`unnoise sample`: draw from a run, as a picture, single pictures, or numbers."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unnoise.cli.options import Count, Device, Folder, Grid, Guidance, Json, Label, Out, Pairs, Sampler, Seeds, Steps
+from unnoise.cli.speak import Meter, say, tell
+from unnoise.config import UserError, nearest
+
+if TYPE_CHECKING:
+    pass
+
+
+def sample(
+    run: Folder,
+    options: Pairs = None,
+    n: Count = None,
+    seeds: Seeds = None,
+    label: Label = None,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    grid: Grid = None,
+    guidance: Guidance = None,
+    out: Out = None,
+    each: Annotated[bool, typer.Option("--each", help="Single PNGs too, each with its settings inside.")] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Draw samples: a PNG of all, and with --each single ones; numbers where --out ends in .npy or .csv."""
+    from unnoise import run as runs
+    from unnoise.cli import asking
+    from unnoise.loop import Done, Step
+
+    opened = runs.open(run, asking.device(device))
+    wanted, labels, rows = asking.asked(opened, n, seeds, label)
+    plan, how = asking.plan_of(opened, sampler, steps, grid, options)
+    settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
+    path = _path(opened, out, _name(how, seeds or f"0-{len(wanted) // max(1, len(rows)) - 1}", label, guidance))
+    asked = 0
+    found: list[Any] = []
+    with Meter("sample", plan.rows * len(wanted), "evaluations", lambda: asked):
+        for event in opened.draw(wanted, plan, labels, guidance):
+            asked += isinstance(event, Step)
+            if not isinstance(event, Step):
+                found.append(event)
+    x = runs.collect(found, len(wanted))
+    evaluations = f"{plan.rows} evaluation{'s' * (plan.rows > 1)}"
+    written = _write(opened, x, path, wanted, labels, rows, settings | {"evaluations": plan.rows}, each)
+    done = sum(isinstance(event, Done) for event in found)
+    say(f"{done} sample{'s' * (done > 1)} ({asking.called(how)}: {evaluations} each) in {_names(written)}", beside=json)
+    if json:
+        tell({**settings, "seeds": list(wanted), "labels": labels, "evaluations": plan.rows,
+              "files": [str(file) for file in written]})  # fmt: skip
+
+
+def _write(
+    run: "Any", x: Any, path: Path, seeds: Sequence[int], labels: Any, rows: list[str], settings: Any, each: bool
+) -> list[Path]:
+    """The files that are asked for, each written beside and renamed."""
+    from unnoise.cli import pictures
+
+    written: list[Path] = []
+    points = pictures.of_points(run)
+    if path.suffix != ".png":
+        written.append(pictures.numbers(run, x, path, seeds, labels))
+    if path.suffix == ".png" or (points and x.shape[1] > 1):
+        picture = path.with_suffix(".png")
+        written.append(pictures.picture(run, x, picture, labels, rows, {**settings, "seeds": list(seeds)}))
+    if each:
+        if points:
+            raise UserError(
+                f"{run.recipe.name} draws points: single pictures are of images, points are one .csv or .npy"
+            )
+        written += pictures.singles(run, x, path.with_suffix(""), seeds, labels, settings)
+    return written
+
+
+def _path(run: "Any", out: Path | None, name: str) -> Path:
+    """Where to write: the file named, or the folder named with a name that tells the settings."""
+    from unnoise.cli import pictures
+
+    kinds = (".png", ".npy", ".csv") if pictures.of_points(run) else (".png", ".npy")
+    if out is None or out.is_dir() or not out.suffix:
+        return (out or run.folder / "samples") / f"{name}{'.csv' if pictures.of_points(run) else '.png'}"
+    if out.suffix.lower() not in kinds:
+        raise UserError(f"samples of {run.recipe.name} are not written as '{out.suffix}'; {nearest(out.suffix, kinds)}")
+    return out
+
+
+def _name(how: dict[str, Any], seeds: str, label: str | None, guidance: float | None) -> str:
+    """A file name that tells the settings: heun-18-label-7-seeds-0-15."""
+    rest = [f"{k}-{v}" for k, v in how.items() if k not in ("sampler", "steps")]
+    rest += [f"label-{label}"] if label is not None else []
+    rest += [f"w-{guidance:g}"] if guidance is not None else []
+    return "-".join([how["sampler"], str(how["steps"]), *rest, f"seeds-{seeds}"]).replace("/", "_").replace(" ", "")
+
+
+def _names(files: list[Path]) -> str:
+    few = [shlex.quote(str(file)) for file in files[:2]]
+    return " and ".join(few) if len(files) <= 2 else f"{few[0]} and {len(files) - 1} files in {files[-1].parent}/"
+
+
+__all__ = ["sample"]

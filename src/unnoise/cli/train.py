@@ -1,0 +1,124 @@
+"""`unnoise train`: from a recipe to a run folder."""
+
+import shlex
+import signal
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unnoise.cli.options import Device, Json
+from unnoise.cli.speak import Meter, say, span, tell
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+PREVIEWS = 16  # samples drawn at each mark of train.sample_every
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name from `unnoise recipes`, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODE.KEY=VALUE]...", help="Changes, such as train.items=200000 net.widths=[32,64]."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<recipe> if silent.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in the folder stopped; start where there is none.")
+    ] = False,
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Train a recipe into a run folder."""
+    import torch
+
+    from unnoise.cli.asking import device as device_of
+    from unnoise.recipe import load
+    from unnoise.run import Training
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    made = load(recipe, overrides or ())
+    folder, where = out or Path("runs") / made.name, device_of(device)
+    training = Training(made, folder, resume, where)
+    trainer, total = training.trainer, made.train.steps * made.train.batch
+    again = ["unnoise", "train", recipe, *(overrides or ()), *(["--out", str(out)] if out else []), "--resume"]
+    facts: dict[str, Any] = {
+        "run": str(folder),
+        "recipe": made.name,
+        "items": trainer.items,
+        "of": total,
+        "parameters": sum(p.numel() for p in trainer.denoiser.net.parameters()),
+        "device": where,
+    }
+    if training.done:
+        _say_end(json, facts, f"{folder} is trained already: {trainer.items:,} items.")
+        return
+    on = f"{where}, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}" if where == "cpu" else where
+    begun = f" from item {trainer.items:,}" if trainer.items else ""
+    say(f"{made.name}: {facts['parameters']:,} parameters, {total:,} items{begun}, {on} → {folder}", beside=json)
+
+    seen: dict[str, float] = {}
+    clock = time.perf_counter()
+    with _asked_to_stop(training) as asked, Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen)):
+        for tick in training.ticks():
+            seen["loss"] = tick.loss
+            if training.held_out:
+                seen["held out"] = next(iter(training.held_out.values())).mean
+            if tick.sample:
+                _preview(training)
+    seconds = time.perf_counter() - clock
+    facts |= {"items": trainer.items, "seconds": round(seconds, 2), **{k.replace(" ", "_"): v for k, v in seen.items()}}
+    if not training.done:
+        say(f"Stopped at {trainer.items:,} of {total:,} items, saved in {folder}. Go on with:", beside=True)
+        say(f"  {shlex.join(again)}", beside=True)
+        raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
+    _say_end(json, facts, f"Trained in {span(seconds)}: {', '.join(_loss(seen).split('  '))}.")
+
+
+def _say_end(json: bool, facts: dict[str, Any], sentence: str) -> None:
+    say(f"{sentence} Next: unnoise evaluate {shlex.quote(facts['run'])}", beside=json)
+    if json:
+        tell(facts)
+
+
+def _loss(seen: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in seen.items())
+
+
+@contextmanager
+def _asked_to_stop(training: Any) -> Generator[list[int]]:
+    """The first Ctrl-C (or termination) ends training after the step and saves; the second ends it at once."""
+    asked: list[int] = []
+
+    def stop(number: int, frame: "FrameType | None") -> None:
+        asked.append(number)
+        training.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        say("\nFinishing the step, then saving; once more stops at once.", beside=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _preview(training: Any) -> None:
+    """Samples of fixed seeds as they stand now, a picture for each mark: runs/<name>/samples/<items>.png."""
+    from unnoise.cli.pictures import picture
+
+    run = training.now()
+    classes = len(run.recipe.source.classes)
+    label = [i % classes for i in range(PREVIEWS)] if classes else None
+    x = run.sample(PREVIEWS, label=label, raw=False)
+    picture(run, x, run.folder / "samples" / f"{training.trainer.items:012d}.png", label)
+
+
+__all__ = ["train"]

@@ -166,7 +166,7 @@ def test_a_mistake_is_one_sentence_that_says_where_and_what(node, says):
 
 
 def test_a_node_without_a_place_speaks_plainly():
-    with pytest.raises(UserError, match="^a node has no kind 'liner'; did you mean 'linear'"):
+    with pytest.raises(UserError, match=r"^a node has no kind 'liner'; did you mean 'linear'"):
         build(Schedule, "liner", TABLES)
     with pytest.raises(UserError, match=r"^shift: input should be"):
         build(Schedule, {"kind": "flow", "shift": "x"}, TABLES)
@@ -183,7 +183,7 @@ def test_where_there_is_no_choice_no_kind_is_said():
 
 
 def test_what_the_caller_knows_is_not_proposed():
-    with pytest.raises(UserError, match="expected one of: scale, schedule, target, widths$"):
+    with pytest.raises(UserError, match=r"expected one of: scale, schedule, target, widths$"):
         part({"kind": "model", "zzzzz": 1}, shape=(2,))
     with pytest.raises(UserError, match="nothing"):
         build(Target, {"kind": "velocity", "weight": 1}, TABLES, "target")
@@ -193,5 +193,5 @@ def test_the_nearest_name_is_told_or_all():
     assert nearest("eulr", ["euler", "heun"]) == "did you mean 'euler'? (of: euler, heun)"
     assert nearest("zzz", {"euler": 1, "heun": 2}) == "expected one of: euler, heun"
     assert choose("sampler", "heun", {"heun": 2}) == 2
-    with pytest.raises(UserError, match="^there is no sampler 'huen'; did you mean 'heun'"):
+    with pytest.raises(UserError, match=r"^there is no sampler 'huen'; did you mean 'heun'"):
         choose("sampler", "huen", {"euler": 1, "heun": 2})

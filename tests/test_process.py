@@ -165,7 +165,7 @@ def test_half_precision_keeps_the_first_level():
 
 
 @over_all
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(t=st.floats(0, 1), u=st.floats(0, 1))
 def test_time_inverts_logsnr_and_logsnr_falls(schedule, t, u):
     both = np.array([t, u])
@@ -243,7 +243,7 @@ def test_ladders_climb_as_published():
 
 
 @over_all
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.floats(1e-4, 0.9999), min_size=1, max_size=12))
 def test_steps_of_the_chain_compose_to_the_direct_jump(schedule, cuts):
     process, times = Gaussian(schedule), [0.0, *sorted(cuts), 1.0]

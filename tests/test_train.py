@@ -419,26 +419,27 @@ def test_ticks_fall_where_the_items_say():
     assert all(t.loss == pytest.approx(np.mean(t.losses), rel=2) for t in ticks)
 
 
-def test_stop_ends_after_the_step_and_asks_for_a_checkpoint():
+def test_stop_ends_after_a_step_and_asks_for_a_checkpoint():
+    """Called at a tick (one more step follows) and within a step."""
     trainer = small_trainer(log_every=64)
     ticks = []
     for tick in trainer.run():
         ticks.append(tick)
-        trainer.stop()
-    assert [t.items for t in ticks] == [64]
-    assert not ticks[-1].end
-    trainer.feed = _stopping(trainer, trainer.feed, at=128)
-    last = list(trainer.run())[-1]
-    assert (last.items, last.checkpoint, last.end) == (160, True, False)
+        if tick.items == 64:
+            trainer.stop()
+    assert [(t.items, t.checkpoint, t.end) for t in ticks] == [(64, False, False), (96, True, False)]
 
+    feed = trainer.feed
 
-def _stopping(trainer, feed, at):
-    def call(first, size):
-        if first == at:
+    def stopping(first, size):
+        if first == 128:
             trainer.stop()
         return feed(first, size)
 
-    return call
+    trainer.feed = stopping
+    assert [(t.items, t.checkpoint, t.end) for t in trainer.run()] == [(128, False, False), (160, True, False)]
+    trainer.feed = feed
+    assert [t.items for t in trainer.run()] == [192, 256, 320]
 
 
 def test_half_precision_learns_the_same():
@@ -504,7 +505,7 @@ def test_held_out_loss_is_the_mean_of_the_training_loss():
     """E|x − v|² = (alpha + sigma)² + (sigma − alpha)² = 2 for unit data, within 4 standard errors."""
     schedule = schedules.Cosine()
     points = rng.host("held").standard_normal((2000, 2)).astype(np.float32)
-    held = HeldOut(Regression(), Items(points), encode, levels=32, repeats=8)
+    held = HeldOut(Regression(), Items(points), encode, levels=32, repeats=8, limit=2000)
     result = held(denoiser(Linear((2,)), Gaussian(schedule)))
     assert abs(result.mean - 2) < 4 * result.spread
     assert result.spread < 0.04  # sqrt(2/4000) for each of the two squares

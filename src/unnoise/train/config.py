@@ -34,6 +34,7 @@ class TrainConfig:
     seed: int = 0  # of order, noise, levels, nulls and dropout
     log_every: int = 5_000  # items between ticks
     validate_every: int = 50_000  # items between held-out losses; 0: none, here and below
+    validate_items: int = 256  # held-out items asked each time, at four levels each, with a noise and its negative
     sample_every: int = 0  # items between samples drawn as it trains
     checkpoint_every: int = 50_000  # items between checkpoints; the end is always one
     keep: int = 2  # newest checkpoints kept
@@ -41,7 +42,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         choose("decay", self.decay, DECAYS)
-        for name in ("items", "batch", "accumulate", "log_every", "keep"):
+        for name in ("items", "batch", "accumulate", "log_every", "validate_items", "keep"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         names = ("warmup", "validate_every", "sample_every", "checkpoint_every", "milestone_every")

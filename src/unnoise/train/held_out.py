@@ -52,13 +52,16 @@ class HeldOut:
         *,
         levels: int = 16,
         repeats: int = 4,
-        limit: int = 2048,
+        limit: int = 256,
         batch: int = 512,
         seed: int = 0,
         device: torch.device | str = "cpu",
         truth: Denoiser | None = None,
     ):
-        """limit: of the items, the first so many; truth: the posterior mean in closed form, where it is known."""
+        """limit: of the items, the first so many, each costing 2·repeats answers of the network.
+
+        truth: the posterior mean in closed form, where it is known.
+        """
         if len(items) == 0:
             raise ValueError("there is no item held out")
         raw, cond = items.take(np.arange(min(len(items), limit)))

@@ -95,7 +95,7 @@ class Trainer:
         self._since: list[tuple[Tensor, Tensor]] = []  # (loss, noise level) of the items since the last tick
         self._norms: list[Tensor] = []  # of the steps since, on the device
         self._read: list[float] = []  # those already read
-        self._stopping = False
+        self._stopping = self._stopped = False
 
     @property
     def best(self) -> NetDenoiser:
@@ -110,17 +110,21 @@ class Trainer:
         Steps are whole and the caller's are the files: save at a tick that says so.
         """
         clock, seen = time.perf_counter(), self.items
-        self._stopping = False
-        while self.items < self.config.items and not self._stopping:
+        while self.items < self.config.items and not self._stopped:
             before = self.items
             self.step()
+            self._stopped = self._stopping
             marks = self._marks(before)
             if any(marks.values()):
                 yield self._tick(marks, (self.items - seen) / (time.perf_counter() - clock))
                 clock, seen = time.perf_counter(), self.items  # the caller's time is not the training's
+        self._stopping = self._stopped = False
 
     def stop(self) -> None:
-        """Asks `run` to end after this step, with a tick that asks for a checkpoint; a signal handler may call it."""
+        """Asks `run` to end after the step at hand, or the next one, with a tick that asks for a checkpoint.
+
+        A signal handler may call it.
+        """
         self._stopping = True
 
     def step(self) -> None:
@@ -192,7 +196,7 @@ class Trainer:
         }
         end = self.items >= config.items
         passed = {k: bool(n) and (end or self.items // n > before // n) for k, n in every.items()}
-        passed["checkpoint"] |= end or self._stopping
+        passed["checkpoint"] |= end or self._stopped
         return {**passed, "end": end}
 
     def _tick(self, marks: dict[str, bool], speed: float) -> Tick:

@@ -24,6 +24,7 @@ from unnoise.train.draws import Draws
 from unnoise.train.ema import Averages, Power
 from unnoise.train.flat import Flat, fit
 from unnoise.train.held_out import ByLevel, HeldOut
+from unnoise.train.memory import keep_freed
 from unnoise.train.objective import Objective
 from unnoise.train.optimiser import Optimiser
 from unnoise.train.order import Feed
@@ -109,6 +110,7 @@ class Trainer:
 
         Steps are whole and the caller's are the files: save at a tick that says so.
         """
+        keep_freed()
         clock, seen = time.perf_counter(), self.items
         while self.items < self.config.items and not self._stopped:
             before = self.items

@@ -19,8 +19,10 @@ class UserError(ValueError):
 
 def nearest(name: object, options: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
     """The end of an error's sentence: the nearest option, or all of them."""
+    if not options:
+        return "it takes nothing"
     close = get_close_matches(str(name), list(options), n=1, cutoff=0.6)
-    listed = ", ".join(options) or "nothing (it has none)"
+    listed = ", ".join(options)
     return f"did you mean '{close[0]}'? (of: {listed})" if close else f"expected one of: {listed}"
 
 

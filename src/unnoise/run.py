@@ -1,6 +1,7 @@
 """A run: a folder that is enough to resume, sample, evaluate and look at a trained model."""
 
 import json
+import math
 import os
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +25,7 @@ from unnoise.train import ByLevel, HeldOut, Regression, Shuffled, Tick, Trainer,
 from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, METRICS, CHECKPOINTS = "recipe.yaml", "metrics.jsonl", "checkpoints"
-PLACES = 128  # samples under way at a time
-BULK = 8192  # numbers that a batch of many samples holds, about: a processor's caches take them
+BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
 BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
@@ -82,6 +82,11 @@ class Run:
     def _average(self) -> str:
         averages = self.recipe.train.ema
         return f"ema-{averages[0]:g}" if averages else "net"
+
+    @property
+    def batch(self) -> int:
+        """Samples under way at a time: a power of two, the more the smaller they are."""
+        return 1 << int(np.clip(BATCH // math.prod(self.recipe.shape), 64, 4096)).bit_length() - 1
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -154,7 +159,8 @@ class Run:
         shape: tuple[int, ...] | None = None,
     ) -> Generator[Event]:
         """Events of the engine, step by step, until a sample of every seed is done."""
-        engine = Engine(self.guided(guidance), PLACES, (4, 8, 16, 32, 64, 128), self.device)
+        sizes = tuple(2**k for k in range(2, self.batch.bit_length()))
+        engine = Engine(self.guided(guidance), self.batch, sizes, self.device)
         cond = self.labels(label, len(seeds))
         engine.submit(Job(plan or self.plan(), shape or self.recipe.shape, seeds, cond, start))
         while engine.busy:
@@ -207,9 +213,8 @@ class Run:
     ) -> Generator[Tensor]:
         """Samples of many seeds, in order, a batch as soon as it is done: the closed loop, for thousands of them."""
         plan, denoiser, cond = plan or self.plan(), self.guided(guidance), self.labels(label, len(seeds))
-        size = int(np.clip(BULK // np.prod(self.recipe.shape), 64, 4096))
-        for first in range(0, len(seeds), size):
-            rows = slice(first, first + size)
+        for first in range(0, len(seeds), self.batch):
+            rows = slice(first, first + self.batch)
             part = {name: leaf[rows] for name, leaf in cond.items()}
             yield sample(denoiser, plan, self.recipe.shape, seeds[rows], part, device=self.device)
 

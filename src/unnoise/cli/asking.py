@@ -27,23 +27,24 @@ def asked(
     run: Run, n: int | None, seed_text: str | None, label: str | None
 ) -> tuple[list[int], list[int | str] | None, list[str]]:
     """What is to be drawn: a seed and a label for each sample (None: no label), and the rows for 'all'."""
+    few = 1000 if run.recipe.modality.name == "points" else 16
     given = None if seed_text is None else list(seeds(seed_text))
     if given is not None and n is not None and n != len(given):
         raise UserError(f"--n {n} and --seeds {seed_text} ({len(given)} seeds) differ: give one of the two")
     if label is None:
-        return given or list(range(n or 16)), None, []
+        return given or list(range(n or few)), None, []
     classes = run.recipe.source.classes
     if label == "all" and "all" not in classes:
         if not classes:
             raise UserError(f"{run.recipe.name} was trained without labels, so there is no row of each")
-        row = given or list(range(n or 16))
+        row = given or list(range(n or few))
         return row * len(classes), [name for name in classes for _ in row], list(classes)
     wanted: list[int | str] = [
         int(word) if word.isdecimal() and word not in classes else word
         for word in (part.strip() for part in label.split(","))
     ]
     if len(wanted) == 1:
-        own = given or list(range(n or 16))
+        own = given or list(range(n or few))
         return own, wanted * len(own), []
     return given or list(range(n or len(wanted))), wanted, []
 

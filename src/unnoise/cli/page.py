@@ -24,12 +24,12 @@ def verdict(measures: Sequence[Measure]) -> str:
     """The whole table in one sentence: how many measures take the samples for real, and which is furthest off."""
     told = sorted((m for m in measures if m.gap > 2), key=lambda m: -m.gap)
     if not told:
-        return f"By none of {len(measures)} measures can the samples be told from real items."
-    worst = told[0]
+        return f"All {len(measures)} measures take the samples for real."
+    worst, passed = told[0], len(measures) - len(told)
+    start = f"{passed} of {len(measures)} measures take" if passed else "No measure takes"
     return (
-        f"The samples pass for real by {len(measures) - len(told)} of {len(measures)} measures; furthest off: "
-        f"{called(worst.name)}, {figure_of(worst.value, worst.spread)} where real items read "
-        f"{figure_of(worst.floor, worst.floor_spread)}."
+        f"{start} the samples for real; furthest off: {called(worst.name)}, {figure_of(worst.value, worst.spread)} "
+        f"where real items read {figure_of(worst.floor, worst.floor_spread)}."
     )
 
 
@@ -102,7 +102,7 @@ def _nearest(run: Run, rules: Protocol, measures: Sequence[Measure], x: Tensor) 
     worst = np.argsort(distance, kind="stable")[:PAIRS]
     samples = modality.decode(x[worst.tolist()])
     items = modality.decode(modality.encode(train.items[index[worst]]))
-    pairs = [Neighbour(*pair, float(distance[i])) for i, *pair in zip(worst, samples, items, strict=True)]
+    pairs = [Neighbour(sample, item, float(distance[i])) for i, sample, item in zip(worst, samples, items, strict=True)]
     copies = next((m for m in measures if m.name == "near_copies"), None)
     share = (
         f" Near-copies are {figure_of(100 * copies.value, 100 * copies.spread)} % of the samples; of held-out "
@@ -119,7 +119,9 @@ def _nearest(run: Run, rules: Protocol, measures: Sequence[Measure], x: Tensor) 
 
 def _cloud(run: Run, rules: Protocol, x: Tensor, labels: Any) -> Cloud:
     real, drawn = rules.references[0], run.recipe.modality.quantise(x).astype(np.float64)
-    kinds = {} if labels is None else {"drawn_labels": labels[:DOTS], "real_labels": real.cond["label"][:DOTS]}
+    kinds: dict[str, Any] = (
+        {} if labels is None else {"drawn_labels": labels[:DOTS], "real_labels": real.cond["label"][:DOTS]}
+    )
     return Cloud(drawn[:DOTS], real.items[:DOTS].astype(np.float64), classes=run.recipe.source.classes, **kinds)
 
 

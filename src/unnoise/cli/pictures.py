@@ -86,15 +86,20 @@ def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Label
 
 
 def way(run: Run, made: Trajectory, sampler: str) -> Film:
-    """A trajectory as the report and the plots take it: images row by row, or points with the truth behind."""
+    """A trajectory as the report and the plots take it: images row by row, or points with the truth behind.
+
+    Where a sampler asks twice at one time, as Heun's does, the last question is shown: the better state.
+    """
+    last = np.flatnonzero(np.append(np.diff(made.times) != 0, True))
+    times, shown, believed = made.times[last], made.shown[last.tolist()], made.beliefs[last.tolist()]
     decode, quantise = run.recipe.modality.decode, run.recipe.modality.quantise
     if not of_points(run):
-        states, beliefs = ([decode(x) for x in moments] for moments in (made.shown, made.beliefs))
-        return Film(made.times, states, beliefs, None, sampler)
+        states, beliefs = ([decode(x) for x in moments] for moments in (shown, believed))
+        return Film(times, states, beliefs, None, sampler)
     truth = run.recipe.source.split("validation").items[:DOTS, :2].astype(np.float64)
-    rows = (np.stack([quantise(x)[:, :2] for x in moments]) for moments in (made.shown, made.beliefs))
+    rows = (np.stack([quantise(x)[:, :2] for x in moments]) for moments in (shown, believed))
     states, beliefs = (row.astype(np.float64) for row in rows)
-    return Film(made.times, states, beliefs, truth, sampler)
+    return Film(times, states, beliefs, truth, sampler)
 
 
 def history(run: Run) -> History:

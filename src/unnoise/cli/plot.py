@@ -117,10 +117,10 @@ def trajectory(
 
     opened = runs.open(run, asking.device(device))
     points = pictures.of_points(opened)
-    count = n if n is not None or seeds is not None or label is not None else (1000 if points else 3)
+    count = n if points or n is not None or seeds is not None or (label and "," in label) else 3
     wanted, labels, _ = asking.asked(opened, count, seeds, label)
     table, how = asking.plan_of(opened, sampler, steps, grid, options)
-    way = pictures.way(opened, opened.trajectory(wanted, table, labels, guidance), asking.called(how))
+    way: Any = pictures.way(opened, opened.trajectory(wanted, table, labels, guidance), asking.called(how))
     place = opened.folder / "plots" / "trajectory.png"
     if out is not None and out.suffix.lower() == ".apng":
         rows = films.point_frames(way.states, 400, way.truth) if points else films.image_frames(way.states)
@@ -157,9 +157,9 @@ def history(
 @plots.command()
 def error(
     samplers: Annotated[str, typer.Option(help="Names with commas between them.")] = RACED,
-    schedule: Schedule = "cosine",
+    schedule: Schedule = "karras",
     grid: Annotated[str, typer.Option(help="One grid for all: karras, logsnr, time ...")] = "karras",
-    most: Annotated[int, typer.Option(help="Evaluations at most.", min=2, max=4096)] = 256,
+    most: Annotated[int, typer.Option(help="Evaluations at most.", min=4, max=4096)] = 256,
     from_prior: Annotated[
         bool,
         typer.Option("--from-prior", help="Start at the prior, whose own error is then counted too."),
@@ -182,7 +182,7 @@ def error(
     for name in names:
         choose("sampler", name, SAMPLERS)
     drawn: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in names}
-    counts = [2**k for k in range(1, 13) if 2**k <= most]
+    counts = [2**k for k in range(2, 13) if 2**k <= most]
     done = 0
     with Meter("algebra", len(names) * len(counts), "plans", lambda: done):
         for name in names:
@@ -193,8 +193,8 @@ def error(
                     off = errors.gaussian(table, process.schedule, mean, variance, from_prior)
                     drawn[name][1].append(max(off, np.finfo(float).tiny))
                 done += 1
-    title = f"Error of the sampler alone: {schedule} schedule, {grid} grid, Gaussian data"
-    fig = errors.error(drawn, title=title, measure="2-Wasserstein distance, each direction (rms)", theme=theme)
+    title = f"Exact error on Gaussian data: {schedule} schedule, {grid} grid"
+    fig = errors.error(drawn, title=title, measure="2-Wasserstein distance, rms over directions", theme=theme)
     _save(fig, out, Path("error.png"))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-WINDOW = 20.0  # seconds over which a rate is measured
+WINDOW = 20.0  # seconds over which a rate is measured, at least; half of what has passed, where that is more
 PACE = 5.0  # seconds between plain lines, at least
 
 
@@ -37,13 +37,13 @@ class Meter:
         self.what, self.total, self.unit, self._done, self._facts = what, total, unit, done, facts
         self._seen: deque[tuple[float, int]] = deque()
         self._ended = threading.Event()
-        self._said, self._share = 0.0, 0.0
+        self._begun, self._said, self._share = 0.0, 0.0, 0.0
         self._bar: Progress | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Meter":
         self._seen.append((time.perf_counter(), self._done()))
-        self._said = time.perf_counter()
+        self._begun = self._said = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
@@ -80,7 +80,7 @@ class Meter:
     def _show(self, last: bool = False) -> None:
         now, done = time.perf_counter(), self._done()
         self._seen.append((now, done))
-        while now - self._seen[0][0] > WINDOW and len(self._seen) > 2:
+        while now - self._seen[0][0] > max(WINDOW, (now - self._begun) / 2) and len(self._seen) > 2:
             self._seen.popleft()
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, description=self.text(done, short=True))

@@ -16,7 +16,7 @@ from unnoise.cli.speak import Meter, say, span, tell
 if TYPE_CHECKING:
     from types import FrameType
 
-PREVIEWS = 16  # samples drawn at each mark of train.sample_every
+PREVIEWS = {"points": 1000}  # samples drawn at each mark of train.sample_every; of others, 16
 
 
 def train(
@@ -115,9 +115,9 @@ def _preview(training: Any) -> None:
     from unnoise.cli.pictures import picture
 
     run = training.now()
-    classes = len(run.recipe.source.classes)
-    label = [i % classes for i in range(PREVIEWS)] if classes else None
-    x = run.sample(PREVIEWS, label=label, raw=False)
+    classes, count = len(run.recipe.source.classes), PREVIEWS.get(run.recipe.modality.name, 16)
+    label = [i % classes for i in range(count)] if classes else None
+    x = run.sample(count, label=label, raw=False)
     picture(run, x, run.folder / "samples" / f"{training.trainer.items:012d}.png", label)
 
 

@@ -92,21 +92,22 @@ def _tree(
     W(x) = x·z_root + sum over levels l of 2^{−l/2 − 1}·hat(2^l x − i)·z_{l, i}, i = floor(2^l x), where
     hat rises from 0 to 1 and falls again over the unit interval (Lévy, 1948; Ciesielski, 1961).
     """
-    level = np.arange(DEPTH)
-
-    def point(cell: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        x = cell[:, None] / 2.0 ** (DEPTH - level)  # exact: a power of two divides
-        index = np.minimum(np.floor(x), 2.0**level - 1)
-        hat = 1 - np.abs(2 * (x - index) - 1)
-        return (1 << level) + index.astype(np.int64), hat * 2.0 ** (-level / 2 - 1)
-
-    (node_l, weight_l), (node_r, weight_r) = point(left), point(right)
+    (node_l, weight_l), (node_r, weight_r) = _point(left), _point(right)
     shared = node_l == node_r
     weight_r = np.where(shared, weight_r - weight_l, weight_r)
     weight_l = np.where(shared, 0.0, -weight_l)
     root = ((right - left) / 2.0**DEPTH)[:, None]
     ids = np.concatenate([np.zeros_like(left)[:, None], node_l, node_r], axis=1)
     return ids, np.concatenate([root, weight_l, weight_r], axis=1)
+
+
+def _point(cell: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The nodes above a point of the clock and their weights in W there: (B, DEPTH) each."""
+    level = np.arange(DEPTH)
+    x = cell[:, None] / 2.0 ** (DEPTH - level)  # exact: a power of two divides
+    index = np.minimum(np.floor(x), 2.0**level - 1)
+    hat = 1 - np.abs(2 * (x - index) - 1)
+    return (1 << level) + index.astype(np.int64), hat * 2.0 ** (-level / 2 - 1)
 
 
 def _combine(

@@ -58,7 +58,7 @@ class CFG:
         inner = {name: leaf for name, leaf in cond.items() if name != "guidance"}
         if not untold:
             return Rows(x, level, inner, told, untold, weights)
-        items = torch.as_tensor(told + untold, device=x.device)
+        items = _index(told + untold, x)
         asked = {name: self._with_null(name, leaf[items], len(told)) for name, leaf in inner.items()}
         return Rows(x[items], level.take(told + untold), asked, told, untold, weights)
 
@@ -91,4 +91,4 @@ def _spread(rows: Rows, answers: Tensor) -> Tensor:
 
 
 def _index(items: Sequence[int] | npt.NDArray[np.int64], like: Tensor) -> Tensor:
-    return torch.as_tensor(items, device=like.device)
+    return torch.as_tensor(items, dtype=torch.int64, device=like.device)  # of no items too

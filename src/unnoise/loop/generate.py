@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from unnoise.samplers.walk import Walk
 from unnoise.tensor import Cond, Tensor, move
 
 
-@torch.no_grad()
 def generate(
     denoiser: Denoiser,
     plan: Walk,
@@ -35,18 +35,16 @@ def generate(
     process = denoiser.process
     given = move(cond, like)
     check_cond(given, batch)
-    x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
-    levels = process.level(plan.t, x, plan.to, plan.weight)
+    with torch.no_grad():
+        x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
+        levels = process.level(plan.t, x, plan.to, plan.weight)
+        state = plan.begin(x)
     first, last = plan.noise_ends()
-    state = plan.begin(x)
     for row, step in enumerate(plan.specialise()):
-
-        def draw(row: int = row) -> Tensor:
-            span = np.full(batch, first[row]), np.full(batch, last[row])
-            return process.fresh(shape, seeds, x, span, [row] * batch, given)
-
-        belief = denoiser(state.x, levels.repeat(row, batch), given)
-        state = step(state, belief.x0, draw)
+        span = np.full(batch, first[row]), np.full(batch, last[row])
+        with torch.no_grad():  # not around the yield: between steps the mode is the caller's
+            belief = denoiser(state.x, levels.repeat(row, batch), given)
+            state = step(state, belief.x0, partial(process.fresh, shape, seeds, x, span, [row] * batch, given))
         yield state, belief
 
 

@@ -36,28 +36,36 @@ class Advance(Protocol):
         ...
 
 
-def row_step(keep: Array, slot: int, base: Array, ask: Array) -> Step:
+Terms = list[tuple[int, float]]  # columns and their coefficients, none of them 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowStep:
     """One row as a function: coefficients as Python numbers, zero columns dropped.
 
     Pure: (state, x0, draw) → state, and draw is called only where the noise column is not zero.
     """
-    keep_x, keep_data = map(float, keep)
-    plain = (keep_x, keep_data) == (0.0, 1.0)
-    to_base, to_ask = (_terms(line) for line in (base, ask))
-    alike = to_base == to_ask
-    noisy = bool(base[-1] or ask[-1])
 
-    def step(state: State, x0: Tensor, draw: Callable[[], Tensor]) -> State:
-        kept = x0 if plain else (keep_x * state.x).add_(x0, alpha=keep_data)
+    slot: int
+    keep: tuple[float, float]
+    base: Terms
+    ask: Terms
+    noisy: bool
+
+    def __call__(self, state: State, x0: Tensor, draw: Callable[[], Tensor]) -> State:
+        slot, (keep_x, keep_data) = self.slot, self.keep
+        kept = x0 if keep_x == 0 and keep_data == 1 else (keep_x * state.x).add_(x0, alpha=keep_data)
         memory = (*state.memory[:slot], kept, *state.memory[slot + 1 :])
-        columns = (state.base, *memory, draw()) if noisy else (state.base, *memory)
-        new_base = _combine(to_base, columns)
-        return State(new_base if alike else _combine(to_ask, columns), new_base, memory)
-
-    return step
+        columns = (state.base, *memory, draw()) if self.noisy else (state.base, *memory)
+        base = _combine(self.base, columns)
+        return State(base if self.ask is self.base else _combine(self.ask, columns), base, memory)
 
 
-Terms = list[tuple[int, float]]
+def row_step(keep: Array, slot: int, base: Array, ask: Array) -> RowStep:
+    """The step of one row."""
+    to_base, to_ask = _terms(base), _terms(ask)
+    noisy = bool(base[-1] or ask[-1])
+    return RowStep(slot, (float(keep[0]), float(keep[1])), to_base, to_base if to_base == to_ask else to_ask, noisy)
 
 
 def _terms(line: Array) -> Terms:

@@ -1,0 +1,200 @@
+"""The closed loop: every combination runs, noise is one path per seed, and a sample keeps."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from oracles import PROCESSES, Scalar, named, rules
+from scipy import stats
+
+import unnoise as un
+from unnoise.config import UserError
+from unnoise.denoise import exact
+from unnoise.denoise.target import TARGETS
+from unnoise.samplers.table import SAMPLERS
+
+COSINE = PROCESSES["cosine"]
+
+
+class Counting:
+    """A denoiser that counts its calls."""
+
+    def __init__(self, inner) -> None:
+        self.inner, self.process, self.calls = inner, inner.process, 0
+
+    def __call__(self, x, level, cond):
+        self.calls += 1
+        return self.inner(x, level, cond)
+
+
+# Everything with everything
+
+
+class _Answer(un.nets.Net):
+    """A network of no weights."""
+
+    def __init__(self) -> None:
+        super().__init__((2,), 0)
+
+    def forward(self, x, noise_level, cond):
+        return torch.tanh(x + 0.1 * noise_level[:, None])
+
+
+@pytest.mark.parametrize(
+    "counts", [(1, 3), pytest.param((2, 5, 10, 50, 1000), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_every_schedule_target_and_sampler_is_finite(process, target, counts):
+    """Where a target cannot stand with a schedule the refusal says so (trap 5)."""
+    ends_at_nothing = process.schedule.alpha(np.array([1.0]))[0] == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        if ends_at_nothing and target in ("noise", "score"):
+            with pytest.raises(UserError, match=f"target '{target}' cannot stand with a schedule that ends at alpha"):
+                un.denoiser(_Answer(), process, target)
+            return
+        denoiser = un.denoiser(_Answer(), process, target)
+    for rule in rules():
+        for steps in counts:
+            x = un.sample(denoiser, un.plan(rule[0], process, steps=steps, **rule[1]), (2,), [0])
+            assert bool(torch.isfinite(x).all()), (rule, steps)
+
+
+def _near_the_truth(process: un.Gaussian, rule: tuple[str, dict[str, float]], steps: int) -> None:
+    plan = un.plan(rule[0], process, steps=steps, **rule[1])
+    x = un.sample(Scalar(process, 2.0, 0.01), plan, (64,), [0])
+    assert abs(float(x.mean()) - 2) < 0.1
+    assert 0.05 < float(x.std()) < 0.2
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=named)
+def test_hundreds_of_steps_in_single_precision_lie_where_the_law_says(rule):
+    _near_the_truth(PROCESSES["linear"], rule, 250)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", list(rules()), ids=named)
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_a_thousand_steps_of_every_process_lie_where_the_law_says(process, rule):
+    _near_the_truth(process, rule, 1000)
+
+
+# The loop
+
+
+def test_one_question_a_row_and_one_state_for_each():
+    for rule in rules():
+        plan = un.plan(rule[0], COSINE, steps=4, **rule[1])
+        counting = Counting(Scalar(COSINE))
+        states = list(un.generate(counting, plan, (3,), [0, 1]))
+        assert counting.calls == len(states) == plan.rows
+        assert torch.equal(states[-1][0].base, states[-1][0].x)
+
+
+def test_previews_are_beliefs_and_the_last_is_the_sample():
+    plan = un.plan("ddim", COSINE, steps=5)
+    truth = exact.Normal(COSINE, np.ones(2), np.diag([0.1, 2.0]))
+    *_, (state, belief) = un.generate(truth, plan, (2,), range(3))
+    torch.testing.assert_close(state.base, belief.x0)
+
+
+def test_grad_is_the_callers_between_steps():
+    plan = un.plan("ddim", COSINE, steps=2)
+    net = un.nets.MLP((2,), width=8, depth=1, features=8, embed_width=8)
+    for state, belief in un.generate(un.denoiser(net, COSINE), plan, (2,), [0]):
+        assert torch.is_grad_enabled()
+        assert not state.base.requires_grad
+        assert not belief.x0.requires_grad
+
+
+def test_a_start_is_taken_and_kept_in_its_precision():
+    plan = un.plan("heun", COSINE, grid=[0.5, 0.3, 0.0])
+    start = torch.ones(2, 3, dtype=torch.float64)
+    assert un.sample(Scalar(COSINE), plan, (3,), [0, 1], start=start).dtype == torch.float64
+    assert torch.equal(start, torch.ones(2, 3, dtype=torch.float64))
+    with pytest.raises(UserError, match=r"start has shape \(2, 3\), expected \(1, 3\)"):
+        un.sample(Scalar(COSINE), plan, (3,), [0], start=start)
+
+
+def test_a_condition_has_one_value_for_each_seed():
+    plan = un.plan("ddim", COSINE, steps=2)
+    with pytest.raises(UserError, match=r"condition 'label' has shape \(3,\), expected 2 values"):
+        un.sample(Scalar(COSINE), plan, (3,), [0, 1], {"label": torch.zeros(3, dtype=torch.int64)})
+    with pytest.raises(UserError, match=r"condition 'label' has shape \(\)"):
+        un.sample(Scalar(COSINE), plan, (3,), [0, 1], {"label": torch.tensor(1)})
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=named)
+def test_alone_equals_in_company(rule):
+    """A sample is its seed's: whoever else is in the batch, in whatever order."""
+    plan = un.plan(rule[0], COSINE, steps=5, **rule[1])
+    truth = exact.Mixture(COSINE, [0.5, 0.5], [[1.0, 0.5], [-1.0, 0.2]], np.stack([0.05 * np.eye(2)] * 2))
+    seeds = [3, 11, 5, 2**63 + 1, 0]
+    company = un.sample(truth, plan, (2,), seeds)
+    for i, seed in enumerate(seeds):
+        torch.testing.assert_close(un.sample(truth, plan, (2,), [seed])[0], company[i], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(un.sample(truth, plan, (2,), seeds[::-1]), company.flip(0), rtol=1e-5, atol=1e-5)
+
+
+# Noise as one path
+
+
+def _along(rule: tuple[str, dict[str, float]], steps: int, path: int = 0) -> torch.Tensor:
+    """A run from the starts of seeds 0 to 3, along their own paths or others."""
+    process, seeds = PROCESSES["flow"], range(4)
+    grid = process.schedule.time(-2 * np.log(np.geomspace(5.0, 0.1, steps + 1)))
+    start = process.prior((64,), seeds, torch.zeros(0, dtype=torch.float64))
+    plan = un.plan(rule[0], process, grid=grid, **rule[1])
+    return un.sample(Scalar(process, 0.5, 0.4), plan, (64,), [seed + path for seed in seeds], start=start)
+
+
+@pytest.mark.parametrize("rule", list(rules(stochastic=True)), ids=named)
+def test_a_sample_keeps_when_the_number_of_steps_changes(rule):
+    """Strong convergence of order one along the seed's own path; along another path there is none."""
+    fine, stranger = _along(rule, 256), _along(rule, 256, path=100)
+    errors = [float((_along(rule, n) - fine).square().mean().sqrt()) for n in (8, 16, 32)]
+    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert np.all(slopes > 0.75), (errors, slopes)
+    assert float((stranger - fine).square().mean().sqrt()) > 6 * errors[-1]
+
+
+@pytest.mark.parametrize("rule", list(rules(stochastic=True)), ids=named)
+def test_the_path_leaves_the_law_as_it_is(rule):
+    """Seed 0: at any step count the elements are normal with the moments of the algebra, none correlated."""
+    process = PROCESSES["linear"]
+    for steps in (3, 12):
+        plan = un.plan(rule[0], process, steps=steps, **rule[1])
+        x = un.sample(Scalar(process, 0.0, 1.0), plan, (4000,), [0, 1]).double().numpy()
+        assert stats.kstest(x.ravel() / x.std(), "norm").pvalue > 1e-3
+        assert abs(np.corrcoef(x)[0, 1]) < 4 / np.sqrt(4000)
+        assert abs(np.corrcoef(x[0, :-1], x[0, 1:])[0, 1]) < 4 / np.sqrt(4000)
+
+
+def test_increments_of_neighbouring_rows_are_independent_and_fresh():
+    """Seed 7: the noises of a run's rows are standard normals, uncorrelated from row to row and with the start."""
+    plan = un.plan("ddpm", COSINE, steps=40)
+    first, last = plan.noise_ends()
+    like = torch.zeros(0)
+    rows = [COSINE.fresh((5000,), [7], like, (first[r : r + 1], last[r : r + 1]), [r])[0].numpy() for r in range(39)]
+    rows.append(COSINE.prior((5000,), [7], like)[0].numpy())
+    table = np.corrcoef(np.stack(rows)) - np.eye(40)
+    assert np.abs(table).max() < 5 / np.sqrt(5000)
+    np.testing.assert_allclose(np.std(rows, axis=1), 1, atol=5 / np.sqrt(2 * 5000))
+
+
+def test_noise_is_drawn_only_where_its_column_is_not_zero(monkeypatch):
+    drawn = []
+    fresh = un.Gaussian.fresh
+    monkeypatch.setattr(un.Gaussian, "fresh", lambda self, *a, **k: drawn.append(a[4][0]) or fresh(self, *a, **k))
+    un.sample(Scalar(COSINE), un.plan("ddim", COSINE, steps=4), (2,), [0])
+    assert drawn == []
+    un.sample(Scalar(COSINE), un.plan("ddpm", COSINE, steps=4), (2,), [0])
+    assert drawn == [0, 1, 2]
+
+
+def test_the_table_says_which_samplers_draw():
+    for name, options in rules():
+        plan = un.plan(name, COSINE, steps=3, **options)
+        assert plan.stochastic == SAMPLERS[name].stochastic(**options), (name, options)

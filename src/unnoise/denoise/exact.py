@@ -67,8 +67,8 @@ class _Blend(Exact):
     ) -> tuple[Tensor, Tensor]:
         """Responsibilities (B, K) and means mu_k + alpha·Sigma_k·C_k⁻¹(x − alpha·mu_k) (B, K, d)."""
         means, axes, values, _ = self._arrays(z)
-        # where C is 0 (no noise, no variance) the limit sigma → 0 holds: the mean itself
-        gain = torch.where(c > 0, alpha[:, None, None] * values / c.clamp_min(torch.finfo(c.dtype).tiny), 0.0)
+        # where C is 0 (no noise, no variance) so is the gain: the limit sigma → 0
+        gain = alpha[:, None, None] * values / c.clamp_min(torch.finfo(c.dtype).tiny)
         posterior = means + torch.einsum("bke,kde->bkd", gain * z, axes)
         if z.shape[1] == 1:
             return torch.ones_like(z[..., 0]), posterior

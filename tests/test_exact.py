@@ -218,6 +218,7 @@ def test_a_finite_set_without_noise_is_its_nearest_item(dtype):
 def test_single_precision_believes_the_same():
     """Also where sigma is small: distances are not differences of large squares."""
     items = np.random.default_rng(2).standard_normal((400, 64)) + 3
+    items[200:] = items[:200] + 0.001 * items[:200][::-1]  # near twins
     process = PROCESSES["karras"]
     noise = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 64)))
     level = process.level(process.schedule.time(-2 * np.log(np.array([0.002, 0.01, 1.0, 5.0]))), noise)

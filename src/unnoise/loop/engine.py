@@ -206,9 +206,8 @@ class Engine:
 
     def _join(self, lane: _Lane, items: list[_Item]) -> None:
         cond = {name: torch.cat([item.cond[name] for item in items]) for name in items[0].cond}
-        starts = [self._begin(lane.shape, item) for item in items]
         memories = max(item.plan.memories for item in items)
-        fresh = items[0].plan.begin(torch.cat(starts))
+        fresh = items[0].plan.begin(self._begin(lane.shape, items, cond))
         if lane.state is not None:
             memories = max(memories, len(lane.state.memory))
             lane.state = _concatenate(_widen(lane.state, memories), _widen(fresh, memories))
@@ -231,10 +230,20 @@ class Engine:
         for item in lane.items:
             item.place = lane.places[item.plan]
 
-    def _begin(self, shape: tuple[int, ...], item: _Item) -> Tensor:
-        if item.start is not None:
-            return item.start
-        return self.denoiser.process.prior(shape, [item.seed], self._like, item.plan.start, item.cond)
+    def _begin(self, shape: tuple[int, ...], items: list[_Item], cond: Cond) -> Tensor:
+        """Where items start: at what they were given, or at noise, drawn at once for all that start at one time."""
+        x = torch.zeros(len(items), *shape, dtype=self._like.dtype, device=self._like.device)
+        drawn: dict[float, list[int]] = {}
+        for i, item in enumerate(items):
+            if item.start is not None:
+                x[i : i + 1] = item.start
+            else:
+                drawn.setdefault(item.plan.start, []).append(i)
+        for t, group in drawn.items():
+            index = torch.as_tensor(group, device=x.device)
+            own = {name: leaf[index.to(leaf.device)] for name, leaf in cond.items()}
+            x[index] = self.denoiser.process.prior(shape, [items[i].seed for i in group], self._like, t, own)
+        return x
 
     def _ask(self, key: LaneKey, lane: _Lane) -> tuple[list[Event], Belief | None]:
         """The belief about every item by one call; where that raises each is asked alone, and who raises has failed."""

@@ -68,7 +68,7 @@ class Recipe:
         return tuple(self.modality.encode(raw).shape[1:])
 
     @property
-    def nulls(self) -> dict[str, float]:
+    def nulls(self) -> dict[str, float | int]:
         """The value of each condition that means "not given"."""
         return {"label": len(self.source.classes)} if self.source.classes else {}
 

@@ -34,9 +34,9 @@ def asked(
     if label is None:
         return given or list(range(n or few)), None, []
     classes = run.recipe.source.classes
+    if not classes:
+        raise UserError(f"{run.recipe.name} was trained without labels, so --label {label} means nothing to it")
     if label == "all" and "all" not in classes:
-        if not classes:
-            raise UserError(f"{run.recipe.name} was trained without labels, so there is no row of each")
         row = given or list(range(n or few))
         return row * len(classes), [name for name in classes for _ in row], list(classes)
     wanted: list[int | str] = [

@@ -82,7 +82,7 @@ def plan(
     from unnoise.report import plans
     from unnoise.samplers import plan as write
 
-    if Path(sampler).is_dir():
+    if Path(sampler).is_dir() or "/" in sampler:
         opened = runs.open(sampler)
         table, how = asking.plan_of(opened, None, steps, grid, options)
         chosen, name = opened.recipe.process.schedule, f"{opened.recipe.name}: {asking.called(how)}"

@@ -36,6 +36,8 @@ def sample(
     from unnoise.loop import Done, Step
 
     opened = runs.open(run, asking.device(device))
+    if each and pictures.of_points(opened):
+        raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
     wanted, labels, rows = asking.asked(opened, n, seeds, label)
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
     settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
@@ -71,10 +73,6 @@ def _write(
         picture = path.with_suffix(".png")
         written.append(pictures.picture(run, x, picture, labels, rows, {**settings, "seeds": list(seeds)}))
     if each:
-        if points:
-            raise UserError(
-                f"{run.recipe.name} draws points: single pictures are of images, points are one .csv or .npy"
-            )
         written += pictures.singles(run, x, path.with_suffix(""), seeds, labels, settings)
     return written
 

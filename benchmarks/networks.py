@@ -130,7 +130,10 @@ def lucid_unet(fused: bool) -> nn.Module:
         sys.modules.setdefault(name, Stub(name))
     from denoising_diffusion_pytorch import Unet
 
-    return Unet(dim=64, dim_mults=(1, 2, 2), flash_attn=fused)
+    net = Unet(dim=64, dim_mults=(1, 2, 2), flash_attn=fused)
+    # Its sinusoids come in float32 whatever the weights are; without this it could not be cast at all.
+    net.time_mlp[1].register_forward_pre_hook(lambda layer, given: (given[0].to(layer.weight.dtype),))
+    return net
 
 
 # ---- timing

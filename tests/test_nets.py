@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from unnoise.nets import MLP, NETS, PRESETS, Net, Source, UNet
 from unnoise.nets.attention import Attention, attend
-from unnoise.nets.embed import Sinusoids
+from unnoise.nets.embed import Sinusoids, Waves
 from unnoise.nets.layers import Block, Double
 from unnoise.tensor import Tensor
 
@@ -228,6 +228,24 @@ def test_sinusoids_are_waves_of_geometric_frequencies_and_tell_close_levels_apar
     assert apart.min() > 0.5
     cast = waves.to(torch.bfloat16)  # stays exact when the weights are cast
     assert torch.equal(cast(levels), features)
+
+
+def test_waves_are_the_same_in_every_process_and_carry_a_detail_that_x_alone_does_not():
+    # A linear map of the waves fits what no linear map of x can: a chequered square.
+    waves = Waves(2, 256, 3.0).double()
+    assert torch.equal(waves.directions, Waves(2, 256, 3.0).double().directions)
+    x = 4 * torch.rand(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 2
+    pattern = torch.sin(3 * x[:, :1]) * torch.sin(3 * x[:, 1:])
+    features = waves(x)
+    assert torch.equal(features[:, :2], x)
+    train, test = slice(0, 3000), slice(3000, 4000)
+
+    def unexplained(given: Tensor) -> float:
+        fit = torch.linalg.lstsq(given[train], pattern[train]).solution
+        return float((given[test] @ fit - pattern[test]).square().sum() / pattern[test].square().sum())
+
+    assert unexplained(features) < 0.02
+    assert unexplained(x) > 0.95
 
 
 def test_every_network_is_made_of_a_shape_and_keywords():

@@ -1,4 +1,4 @@
-"""What a network hears beside x: the noise level as sinusoids, the label as a row of a table."""
+"""What a network hears beside x: the noise level as sinusoids, the label as a row of a table; points as waves."""
 
 import math
 from collections.abc import Sequence
@@ -36,6 +36,26 @@ class Sinusoids(nn.Module):
         return torch.cat((angles.cos(), angles.sin()), dim=1)
 
 
+class Waves(nn.Module):
+    """[x, cos(f_i·x), sin(f_i·x)], i = 1 .. count, for directions f_i ~ N(0, bandwidth²·I), fixed.
+
+    x (B, size) → (B, size + 2·count). A perceptron alone learns the fine detail of a plane last; with waves to
+    draw from it learns it first (Tancik et al., Fourier features let networks learn high frequency functions
+    in low dimensional domains, 2020, Eq. 5).
+    """
+
+    directions: Tensor
+
+    def __init__(self, size: int, count: int, bandwidth: float):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("directions", bandwidth * torch.randn(size, count, generator=generator))
+
+    def forward(self, x: Float[Tensor, "B size"]) -> Float[Tensor, "B features"]:
+        angles = x @ self.directions.to(x.dtype)
+        return torch.cat((x, angles.cos(), angles.sin()), dim=1)
+
+
 class Embedding(nn.Module):
     """The conditions that are one vector per item: (noise level, label) → (B, width).
 
@@ -63,4 +83,4 @@ class Embedding(nn.Module):
         return embedding + self.labels(label)
 
 
-__all__ = ["FREQUENCIES", "Embedding", "Sinusoids"]
+__all__ = ["FREQUENCIES", "Embedding", "Sinusoids", "Waves"]

@@ -1,18 +1,23 @@
 """A residual perceptron for points and rows of tables."""
 
+from math import prod
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.nets.embed import FREQUENCIES, Embedding
+from unnoise.nets.embed import FREQUENCIES, Embedding, Waves
 from unnoise.nets.net import Net
 from unnoise.tensor import Cond, Float, Tensor
 
 
 class MLP(Net):
-    """x (B, ..shape) → (B, ..shape): `depth` residual blocks of `width`, each modulated by the embedding.
+    """x (B, *shape) → (B, *shape): `depth` residual blocks of `width`, each modulated by the embedding.
 
-    h ← h + W_2·silu((1 + scale)·norm(W_1·silu(norm(h))) + shift), with (scale, shift) linear in silu(e).
+    h ← h + W_2·silu(W_1·((1 + scale)·norm(h) + shift)), with (scale, shift) linear in silu(embedding).
+
+    waves: how many random waves of `bandwidth` (in units of 1/x) stand beside x at the entrance; by default
+    32 where an item has 3 numbers or fewer, and none above, where fixed directions would be too few.
     """
 
     def __init__(
@@ -22,17 +27,22 @@ class MLP(Net):
         classes: int = 0,
         width: int = 256,
         depth: int = 4,
-        features: int = 64,
-        embed_width: int = 128,
+        waves: int | None = None,
+        bandwidth: float = 3.0,
+        features: int = 32,
+        embed_width: int = 64,
         frequencies: tuple[float, float] = FREQUENCIES,
         dropout: float = 0.0,
     ):
         super().__init__(shape, classes)
-        size = 1
-        for extent in self.shape:
-            size *= extent
+        if depth < 1:
+            raise ValueError(f"a perceptron needs a depth of 1 or more, got {depth}")
+        size = prod(self.shape)
+        if waves is None:
+            waves = 32 if size <= 3 else 0
         self.embed = Embedding(features, embed_width, classes, frequencies)
-        self.first = nn.Linear(size, width)
+        self.waves = Waves(size, waves, bandwidth) if waves else nn.Identity()
+        self.first = nn.Linear(size + 2 * waves, width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))
         self.modulate = nn.Linear(embed_width, 2 * width * depth)
         self.norm = nn.LayerNorm(width)
@@ -45,7 +55,7 @@ class MLP(Net):
     ) -> Float[Tensor, "B C *sizes"]:
         embedding = F.silu(self.embed(noise_level, cond))
         modulation = self.modulate(embedding).chunk(2 * len(self.blocks), dim=1)
-        h = self.first(x.flatten(1).to(self.first.weight.dtype))
+        h = self.first(self.waves(x.flatten(1)).to(self.first.weight.dtype))
         for i, block in enumerate(self.blocks):
             h = block(h, modulation[2 * i], modulation[2 * i + 1])
         return self.last(F.silu(self.norm(h))).reshape(x.shape).to(x.dtype)
@@ -64,8 +74,7 @@ class Block(nn.Module):
     def forward(
         self, h: Float[Tensor, "B width"], scale: Float[Tensor, "B width"], shift: Float[Tensor, "B width"]
     ) -> Float[Tensor, "B width"]:
-        inner = torch.addcmul(shift, self.norm(h), 1 + scale)
-        inner = self.first(inner)
+        inner = self.first(torch.addcmul(shift, self.norm(h), 1 + scale))
         return h + self.second(self.dropout(F.silu(inner)))
 
 

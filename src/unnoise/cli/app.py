@@ -29,12 +29,13 @@ app.add_typer(plots, name="plot")
 app.command()(recipes)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from unnoise import __version__
 
         typer.echo(f"unnoise {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: Any = typer.main.get_command(app).main(words, prog_name="unnoise", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except BrokenPipeError:  # whoever read us has seen enough
+    except (BrokenPipeError, SystemExit):  # whoever read us has seen enough (typer makes an exit of it)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):

@@ -3,16 +3,13 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from unnoise.cli.options import Count, Device, Folder, Grid, Guidance, Json, Label, Out, Pairs, Sampler, Seeds, Steps
 from unnoise.cli.speak import Meter, say, tell
 from unnoise.config import UserError, nearest
-
-if TYPE_CHECKING:
-    pass
 
 
 def sample(
@@ -32,7 +29,7 @@ def sample(
 ) -> None:
     """Draw samples: a PNG of all, and with --each single ones; numbers where --out ends in .npy or .csv."""
     from unnoise import run as runs
-    from unnoise.cli import asking
+    from unnoise.cli import asking, pictures
     from unnoise.loop import Done, Step
 
     opened = runs.open(run, asking.device(device))
@@ -60,7 +57,7 @@ def sample(
 
 
 def _write(
-    run: "Any", x: Any, path: Path, seeds: Sequence[int], labels: Any, rows: list[str], settings: Any, each: bool
+    run: Any, x: Any, path: Path, seeds: Sequence[int], labels: Any, rows: list[str], settings: Any, each: bool
 ) -> list[Path]:
     """The files that are asked for, each written beside and renamed."""
     from unnoise.cli import pictures
@@ -77,7 +74,7 @@ def _write(
     return written
 
 
-def _path(run: "Any", out: Path | None, name: str) -> Path:
+def _path(run: Any, out: Path | None, name: str) -> Path:
     """Where to write: the file named, or the folder named with a name that tells the settings."""
     from unnoise.cli import pictures
 

@@ -14,6 +14,7 @@ from unnoise.denoise.denoiser import Belief
 from unnoise.guide.cfg import CFG
 from unnoise.loop import Done, Failed, Step, Ticket
 from unnoise.nets.mlp import MLP
+from unnoise.samplers.plan import Plan
 
 PROCESS = PROCESSES["discrete"]
 RULES = list(rules())
@@ -57,10 +58,19 @@ def test_one_executor_equals_the_other(rule, denoiser):
     torch.testing.assert_close(open_, closed, rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=named)
-def test_one_row_of_either_executor_is_the_table_itself(rule):
+def _any_plan(rows: int = 8, memories: int = 3) -> Plan:
+    """A table of random numbers with everything a row can ask for: noise told, columns empty, identity rows."""
+    rng = np.random.default_rng(0)
+    keep, base, ask = rng.normal(size=(rows, 2)), *rng.normal(size=(2, rows, memories + 2))
+    keep[::3], base[1::2, 1:], ask[2] = (0, 1), 0, 0
+    base[3], ask[-1] = np.eye(memories + 2)[0], base[-1]
+    t = np.linspace(0.9, 0.2, rows)
+    return Plan(t, keep, np.arange(rows) % memories * 1.0, base, ask, t, np.ones(rows), 0.9, 0.1)
+
+
+@pytest.mark.parametrize("plan", [_any_plan(), *(un.plan(r[0], PROCESS, steps=4, **r[1]) for r in RULES)], ids=repr)
+def test_one_row_of_either_executor_is_the_table_itself(plan):
     """Random states in float64: both move as the matrix of the row does."""
-    plan = un.plan(rule[0], PROCESS, steps=4, **rule[1])
     rng = np.random.default_rng(0)
     for row in range(plan.rows):
         wide = plan.memories + 2  # more memories than the plan has: others' columns are zero

@@ -363,7 +363,9 @@ def test_levels_are_taken_and_repeated_row_by_row():
     rows = _rows(level)
     assert len(np.unique(rows[:, 0])) == len(rows) - 1  # t stands twice; no other leaf can be mistaken
     np.testing.assert_array_equal(_rows(level.take([2, 0, 2, 1])), rows[:, [2, 0, 2, 1]])
-    np.testing.assert_array_equal(_rows(level.repeat(1, 4)), np.repeat(rows[:, 1:2], 4, axis=1))
+    for row, alike in enumerate(level.each(4)):
+        np.testing.assert_array_equal(_rows(alike), np.repeat(rows[:, row : row + 1], 4, axis=1))
+    np.testing.assert_array_equal(_rows(Level.join([level, level.take([1])])), rows[:, [0, 1, 2, 1]])
 
 
 # What is refused

@@ -11,7 +11,7 @@ from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
-from unnoise.tensor import Cond, Tensor, move
+from unnoise.tensor import Array, Cond, Tensor, move
 
 
 def generate(
@@ -35,17 +35,31 @@ def generate(
     process = denoiser.process
     given = move(cond, like)
     check_cond(given, batch)
-    with torch.no_grad():
+    quiet = torch.no_grad()  # not around the yield: between steps the mode is the caller's
+    with quiet:
         x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
-        levels = process.level(plan.t, x, plan.to, plan.weight)
+        levels = process.level(plan.t, x, plan.to, plan.weight).each(batch)
         state = plan.begin(x)
-    first, last = plan.noise_ends()
-    for row, step in enumerate(plan.specialise()):
-        span = np.full(batch, first[row]), np.full(batch, last[row])
-        with torch.no_grad():  # not around the yield: between steps the mode is the caller's
-            belief = denoiser(state.x, levels.repeat(row, batch), given)
-            state = step(state, belief.x0, partial(process.fresh, shape, seeds, x, span, [row] * batch, given))
+    noise = partial(_noise, denoiser, plan.noise_ends(), shape, seeds, x, given)
+    for row, (step, level) in enumerate(zip(plan.specialise(), levels, strict=True)):
+        with quiet:
+            belief = denoiser(state.x, level, given)
+            state = step(state, belief.x0, partial(noise, row))
         yield state, belief
+
+
+def _noise(
+    denoiser: Denoiser,
+    ends: tuple[Array, Array],
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    like: Tensor,
+    cond: Cond,
+    row: int,
+) -> Tensor:
+    """What row `row` of a plan draws."""
+    span = np.full(len(seeds), ends[0][row]), np.full(len(seeds), ends[1][row])
+    return denoiser.process.fresh(shape, seeds, like, span, [row] * len(seeds), cond)
 
 
 def sample(

@@ -32,10 +32,9 @@ class Level:
         t = np.asarray(t, dtype=np.float64)
         to = t if to is None else to
         weight = np.ones_like(t) if weight is None else weight
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        noise = np.clip(-schedule.logsnr(t) / 2, -LOUDEST, LOUDEST)
-        c_data, c_here = posterior_mean(schedule, np.maximum(t - 1 / schedule.steps, 0), t)
-        host = torch.from_numpy(np.stack([t, to, alpha, sigma, noise, c_data, c_here]))
+        alpha, sigma, logsnr = _read(schedule, np.maximum(t - 1 / schedule.steps, 0), t)
+        noise = np.clip(-logsnr[1] / 2, -LOUDEST, LOUDEST)
+        host = torch.from_numpy(np.stack([t, to, alpha[1], sigma[1], noise, *_back(alpha, sigma, logsnr)]))
         return Level(host.to(like.dtype).to(like.device), t, weight)  # one transfer
 
     @property
@@ -79,10 +78,12 @@ class Level:
         index = torch.from_numpy(host).to(self.leaves.device)
         return Level(self.leaves.index_select(1, index), self.times[host], self.weight[host])
 
-    def repeat(self, row: int, batch: int) -> "Level":
-        """Row `row` for a batch of equals."""
-        times, weight = np.full(batch, self.times[row]), np.full(batch, self.weight[row])
-        return Level(self.leaves[:, row : row + 1].expand(-1, batch), times, weight)
+    def each(self, batch: int) -> "list[Level]":
+        """Every level here for a batch of equals, one after the other: views, made at once."""
+        shape = (len(self.times), batch)
+        times, weight = (np.broadcast_to(values[:, None], shape) for values in (self.times, self.weight))
+        rows = self.leaves[:, :, None].expand(-1, -1, batch).unbind(1)
+        return [Level(leaves, times[row], weight[row]) for row, leaves in enumerate(rows)]
 
     @staticmethod
     def join(levels: "Sequence[Level]") -> "Level":
@@ -98,16 +99,20 @@ def posterior_mean(schedule: Schedule, s: Array, t: Array) -> tuple[Array, Array
     With kept = sigma_s²·alpha_t²/(alpha_s²·sigma_t²) = exp(logSNR_t − logSNR_s), the share of x_t's
     noise that x_s has: c_data = alpha_s·(1 − kept), c_here = kept·alpha_s/alpha_t.
     """
+    return _back(*_read(schedule, s, t))
+
+
+def _read(schedule: Schedule, s: Array, t: Array) -> tuple[Array, Array, Array]:
+    """alpha, sigma and logSNR at s and t: (2, ...) each."""
+    both = np.stack([s, t])
+    return schedule.alpha(both), schedule.sigma(both), schedule.logsnr(both)
+
+
+def _back(alpha: Array, sigma: Array, logsnr: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
-        log_kept = schedule.logsnr(t) - schedule.logsnr(s)
+        log_kept = logsnr[1] - logsnr[0]
     log_kept = np.where(np.isnan(log_kept), 0.0, log_kept)  # s = t at an end
-    alpha_s, alpha_t, sigma_s, sigma_t = (
-        schedule.alpha(s),
-        schedule.alpha(t),
-        schedule.sigma(s),
-        schedule.sigma(t),
-    )
     # kept·alpha_s/alpha_t without dividing by alpha_t, which may be 0: sigma_s²·alpha_t/(alpha_s·sigma_t²)
     with np.errstate(divide="ignore", invalid="ignore"):
-        c_here = np.where(sigma_t > 0, np.square(sigma_s / sigma_t) * alpha_t / alpha_s, 1.0)
-    return -alpha_s * np.expm1(log_kept), c_here
+        c_here = np.where(sigma[1] > 0, np.square(sigma[0] / sigma[1]) * alpha[1] / alpha[0], 1.0)
+    return -alpha[0] * np.expm1(log_kept), c_here

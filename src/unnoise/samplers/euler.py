@@ -55,15 +55,18 @@ def euler(path: Path) -> Plan:
 def heun(path: Path) -> Plan:
     """The trapezoid in y = x/alpha, s = sigma/alpha: two questions an interval  (Karras et al., 2022, Alg. 1).
 
-    Intervals that touch alpha = 0 or sigma = 0 are one Euler step, as the paper's last one is.
+    With D at x_t and D' at the Euler step: x_s = (sigma_s/sigma_t)·x_t − alpha_s·expm1(−h)·D
+    + alpha_s·expm1(h)/2·(D' − D). Intervals that touch alpha = 0 or sigma = 0 are one Euler step, as the
+    paper's last one is.
     """
     pen = Pen(path, 2)
     for i in range(path.steps):
+        step = {BASE: path.shrink(i), memory(0): path.gain(i)}
         if path.ends(i):
-            pen.data(i, 0, {BASE: path.shrink(i), memory(0): path.gain(i)})
+            pen.data(i, 0, step)
             continue
-        scale = float(path.alpha[i + 1] / path.alpha[i])
-        move = float(path.sigma[i] * scale * np.expm1(-path.h(i)))  # alpha_s·(s_s − s_t)
-        pen.noise(i, i + 1, 0, base={BASE: 1.0}, ask={BASE: scale, memory(0): move})
-        pen.noise(i + 1, i + 1, 1, {BASE: scale, memory(0): move / 2, memory(1): move / 2})
+        pen.data(i, 0, base={BASE: 1.0}, ask=step)
+        bend = float(path.alpha[i + 1] * np.expm1(path.h(i)) / 2)
+        close = {BASE: path.shrink(i), memory(0): path.gain(i) - bend, memory(1): bend}
+        pen.data(i + 1, 1, close, to=i + 1)
     return pen.plan()

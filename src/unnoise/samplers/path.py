@@ -63,19 +63,14 @@ class Pen:
     memories: int
     _rows: list[tuple[float, float, tuple[float, float], int, Row, Row]] = field(default_factory=list)
 
-    def data(self, i: int, slot: int, base: Row, ask: Row | None = None) -> None:
-        """At t_i keep the data prediction in a slot; then move base and question (alike, if ask is silent)."""
-        self.row(i, i + 1, (0.0, 1.0), slot, base, ask)
+    def data(self, i: int, slot: int, base: Row, ask: Row | None = None, to: int | None = None) -> None:
+        """At t_i keep the data prediction in a slot; then move base and question (alike, if ask is silent).
 
-    def noise(self, i: int, to: int, slot: int, base: Row, ask: Row | None = None) -> None:
-        """At t_i keep the noise prediction (x − alpha·x0)/sigma in a slot; then move."""
-        sigma = self.path.sigma[i]
-        self.row(i, to, (1 / sigma, -self.path.alpha[i] / sigma), slot, base, ask)
-
-    def row(self, i: int, to: int, keep: tuple[float, float], slot: int, base: Row, ask: Row | None = None) -> None:
-        """One row: asked at t_i about t_to, keeping m in a slot, then base and question."""
+        to: the index of the time the answer is for, the next one if silent.
+        """
         t = self.path.t
-        self._rows.append((float(t[i]), float(t[to]), keep, slot, base, base if ask is None else ask))
+        told = float(t[i + 1 if to is None else to])
+        self._rows.append((float(t[i]), told, (0.0, 1.0), slot, base, base if ask is None else ask))
 
     def plan(self) -> Plan:
         """The table of all rows written."""

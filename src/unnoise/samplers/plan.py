@@ -95,9 +95,14 @@ class Plan:
         """The state before the first question: x drawn at `start`."""
         return begin(x, self.memories)
 
-    def specialise(self) -> list[Step]:
+    def specialise(self) -> Sequence[Step]:
         """One function per row, its coefficients as numbers: the fast executor of one plan."""
-        return [row_step(self.keep[r], int(self.slot[r]), self.base[r], self.ask[r]) for r in range(self.rows)]
+        return self._steps
+
+    @cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        rows = zip(self.keep, self.slot, self.base, self.ask, strict=True)
+        return tuple(row_step(keep, int(slot), base, ask) for keep, slot, base, ask in rows)
 
     @staticmethod
     def gather(plans: "Sequence[Plan]", rows: Sequence[int], memories: int, like: Tensor) -> Rows:

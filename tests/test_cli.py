@@ -133,7 +133,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
         r"Stopped at ([\d,]+) of 1,000,000 items, saved in runs/digits\. Go on with:\n  unnoise (.*)", said
     )
     items = int(found[1].replace(",", ""))
-    assert found[2] == "train digits 'net.widths=[8,16]' " + " ".join([*words[3:-2]]) + " --resume"
+    assert found[2] == "train digits 'net.widths=[8,16]' " + " ".join(words[3:]) + " --resume"
     assert items % 64 == 0
     assert (tmp_path / f"runs/digits/checkpoints/{items:012d}/state.json").exists()
 
@@ -174,6 +174,19 @@ def test_numbers_are_the_samples_in_raw_units(here, capsys, tmp_path):
     assert [row["seed"] for row in rows] == list("0123") * 3
     assert np.array_equal(np.float32([[row["x"], row["y"]] for row in rows]), np.load(tmp_path / "y.npy"))
     assert len(list(tmp_path.iterdir())) == 4, "something was left beside"
+
+
+def test_a_known_law_tells_the_excess_over_the_least_loss(tmp_path, capsys):
+    words = ["data.held_out=64", "data.items=512", "data.dim=8", "net.width=16", "net.depth=1", *SMALL]
+    assert main(["train", "mixture", *words, "--out", str(tmp_path), "--json", "--device", "cpu"]) == 0
+    told = json.loads(lines(capsys)[0][0])
+    last = next(iter(un.open(tmp_path).history[-1]["held_out"].values()))
+    assert told["excess"] == pytest.approx(np.mean(last["excess"]))
+    assert min(last["excess"]) > 0
+    gap = np.array(last["error"]) - last["optimum"]
+    assert told["excess"] == pytest.approx(np.mean(gap / last["optimum"]), rel=0.2), (
+        "the same, but for the draw's noise"
+    )
 
 
 def test_seeds_and_labels_are_read_as_they_are_written(here, capsys):

@@ -15,6 +15,8 @@ from unnoise.train import checkpoint
 TINY = (
     "net.widths=[8,16]",
     "train.items=384",
+    "train.lr=0.002",
+    "train.ema=[0.1]",
     "train.batch=32",
     "train.warmup=64",
     "train.log_every=64",

@@ -10,11 +10,11 @@ import yaml
 
 from unnoise import recipes
 from unnoise.config import Tables, UserError, build, nearest
-from unnoise.data import SOURCES, Source
-from unnoise.denoise import NetDenoiser
+from unnoise.data import SOURCES, Mixture, Source
+from unnoise.denoise import Denoiser, NetDenoiser, exact
 from unnoise.denoise.target import TARGETS, Target
 from unnoise.loop.sampling import Sampling
-from unnoise.modality import MODALITIES, Modality
+from unnoise.modality import MODALITIES, Modality, Points
 from unnoise.nets import NETS, Net
 from unnoise.process.gaussian import PROCESSES, Gaussian
 from unnoise.process.schedules import SCHEDULES, Schedule
@@ -71,6 +71,14 @@ class Recipe:
     def nulls(self) -> dict[str, float | int]:
         """The value of each condition that means "not given"."""
         return {"label": len(self.source.classes)} if self.source.classes else {}
+
+    @property
+    def truth(self) -> Denoiser | None:
+        """The exact denoiser, where the law of the data is known in closed form and encoded as it is."""
+        source = self.source
+        if isinstance(source, Mixture) and self.modality == Points():
+            return exact.Mixture(self.process, source.weights, source.means, source.covariances)
+        return None
 
     def denoiser(self) -> NetDenoiser:
         """A fresh network around which all else is as the recipe says; its first weights depend on the seed."""

@@ -274,7 +274,8 @@ class Training:
         feed = Shuffled(source.split("train"), modality.encode, recipe.train.seed, device)
         held_out = None
         if isinstance(recipe.objective, Regression) and recipe.train.validate_every:
-            held_out = HeldOut(recipe.objective, source.split("validation"), modality.encode, device=device)
+            items, truth = source.split("validation"), recipe.truth
+            held_out = HeldOut(recipe.objective, items, modality.encode, device=device, truth=truth)
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
         self.trainer = Trainer(denoiser, recipe.objective, feed, recipe.train, recipe.nulls, held_out)
         found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None

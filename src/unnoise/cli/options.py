@@ -25,7 +25,7 @@ Count: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Results as one line of JSON on stdout.")]
-Out: TypeAlias = Annotated[Path | None, typer.Option(help="Where to write.")]
+Out: TypeAlias = Annotated[Path | None, typer.Option(help="File (.png, .npy; .csv of points) or folder to write.")]
 
 
 def seeds(text: str) -> Sequence[int]:

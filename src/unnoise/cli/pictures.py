@@ -45,9 +45,8 @@ def picture(
 
 def _scatter(run: Run, x: Tensor, labels: Labels) -> Any:
     points = run.recipe.modality.quantise(x)
-    real, cond = run.recipe.source.split("validation").take(
-        np.arange(min(len(run.recipe.source.split("validation")), 2000))
-    )
+    held_out = run.recipe.source.split("validation")
+    real, cond = held_out.take(np.arange(min(len(held_out), DOTS)))
     title = f"{run.recipe.name}: {len(points)} samples"
     title += f", the first two of {points.shape[1]} coordinates" if points.shape[1] > 2 else ""
     kinds = None

@@ -30,7 +30,7 @@ def sample(
     """Draw samples: a PNG of all, and with --each single ones; numbers where --out ends in .npy or .csv."""
     from unnoise import run as runs
     from unnoise.cli import asking, pictures
-    from unnoise.loop import Done, Step
+    from unnoise.loop import Event, Step
 
     opened = runs.open(run, asking.device(device))
     if each and pictures.of_points(opened):
@@ -40,17 +40,17 @@ def sample(
     settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
     path = _path(opened, out, _name(how, seeds or f"0-{len(wanted) // max(1, len(rows)) - 1}", label, guidance))
     asked = 0
-    found: list[Any] = []
+    last: list[Event] = []
     with Meter("sample", plan.rows * len(wanted), "evaluations", lambda: asked):
         for event in opened.draw(wanted, plan, labels, guidance):
-            asked += isinstance(event, Step)
-            if not isinstance(event, Step):
-                found.append(event)
-    x = runs.collect(found, len(wanted))
-    evaluations = f"{plan.rows} evaluation{'s' * (plan.rows > 1)}"
+            if isinstance(event, Step):
+                asked += 1
+            else:
+                last.append(event)
+    x = runs.collect(last, len(wanted))
     written = _write(opened, x, path, wanted, labels, rows, settings | {"evaluations": plan.rows}, each)
-    done = sum(isinstance(event, Done) for event in found)
-    say(f"{done} sample{'s' * (done > 1)} ({asking.called(how)}: {evaluations} each) in {_names(written)}", beside=json)
+    each_in = f"{plan.rows} evaluation{'s' * (plan.rows > 1)} each"
+    say(f"{_count(len(x))} ({asking.called(how)}: {each_in}) in {_names(written)}", beside=json)
     if json:
         tell({**settings, "seeds": list(wanted), "labels": labels, "evaluations": plan.rows,
               "files": [str(file) for file in written]})  # fmt: skip
@@ -64,9 +64,9 @@ def _write(
 
     written: list[Path] = []
     points = pictures.of_points(run)
-    if path.suffix != ".png":
+    if path.suffix.lower() != ".png":
         written.append(pictures.numbers(run, x, path, seeds, labels))
-    if path.suffix == ".png" or (points and x.shape[1] > 1):
+    if path.suffix.lower() == ".png" or (points and x.shape[1] > 1):
         picture = path.with_suffix(".png")
         written.append(pictures.picture(run, x, picture, labels, rows, {**settings, "seeds": list(seeds)}))
     if each:
@@ -92,6 +92,10 @@ def _name(how: dict[str, Any], seeds: str, label: str | None, guidance: float | 
     rest += [f"label-{label}"] if label is not None else []
     rest += [f"w-{guidance:g}"] if guidance is not None else []
     return "-".join([how["sampler"], str(how["steps"]), *rest, f"seeds-{seeds}"]).replace("/", "_").replace(" ", "")
+
+
+def _count(samples: int) -> str:
+    return f"{samples:,} sample{'s' * (samples > 1)}"
 
 
 def _names(files: list[Path]) -> str:

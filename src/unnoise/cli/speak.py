@@ -22,8 +22,9 @@ def say(text: str, beside: bool = False) -> None:
 
 
 def tell(result: Any) -> None:
-    """One line of JSON on stdout."""
-    print(json.dumps(result, allow_nan=False), flush=True)
+    """One line of JSON on stdout; numbers that are not finite become null, since JSON has none."""
+    plain = json.loads(json.dumps(result), parse_constant=lambda _: None)
+    print(json.dumps(plain, allow_nan=False), flush=True)
 
 
 class Meter:

@@ -1,5 +1,6 @@
 """`unnoise train`: from a recipe to a run folder."""
 
+import os
 import shlex
 import signal
 import time
@@ -46,7 +47,9 @@ def train(
     folder, where = out or Path("runs") / made.name, device_of(device)
     training = Training(made, folder, resume, where)
     trainer, total = training.trainer, made.train.steps * made.train.batch
-    again = ["unnoise", "train", recipe, *(overrides or ()), *(["--out", str(out)] if out else []), "--resume"]
+    flags = {"--out": out, "--device": None if device == "auto" else device, "--threads": threads}
+    words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    again = ["unnoise", "train", recipe, *(overrides or ()), *words, "--resume"]
     facts: dict[str, Any] = {
         "run": str(folder),
         "recipe": made.name,
@@ -68,7 +71,10 @@ def train(
         for tick in training.ticks():
             seen["loss"] = tick.loss
             if training.held_out:
-                seen["held out"] = next(iter(training.held_out.values())).mean
+                found = next(iter(training.held_out.values()))
+                seen["held out"] = found.mean
+                if found.excess is not None:  # over the least loss that there can be
+                    seen["excess"] = float(found.excess.mean())
             if tick.sample:
                 _preview(training)
     seconds = time.perf_counter() - clock
@@ -76,6 +82,8 @@ def train(
     if not training.done:
         say(f"Stopped at {trainer.items:,} of {total:,} items, saved in {folder}. Go on with:", beside=True)
         say(f"  {shlex.join(again)}", beside=True)
+        if json:
+            tell(facts)
         raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
     _say_end(json, facts, f"Trained in {span(seconds)}: {', '.join(_loss(seen).split('  '))}.")
 
@@ -100,7 +108,8 @@ def _asked_to_stop(training: Any) -> Generator[list[int]]:
         training.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        say("\nFinishing the step, then saving; once more stops at once.", beside=True)
+        # a plain write, since a handler may come in the middle of a print
+        os.write(2, b"\nFinishing the step, then saving; once more stops at once.\n")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -208,12 +208,12 @@ def test_seeds_name_what_they_count(spans):
 
 
 def test_evaluation_leaves_a_table_its_numbers_and_a_page(here, capsys):
-    words = ["evaluate", "runs/digits", "--draws", "1", "--sampler", "ddim", "--steps", "1"]
+    words = ["evaluate", "runs/digits", "--draws", "2", "--sampler", "ddim", "--steps", "1"]
     assert main(words) == 0
     out, _ = lines(capsys)
     told = json.loads((here / "runs/digits/metrics.json").read_text())
     assert told["weights"] == un.open("runs/digits").weights
-    assert (told["samples"], told["sampler"]["evaluations"]) == (540, 1)
+    assert (told["samples"], told["sampler"]["evaluations"]) == (1080, 1)
     verdict = told["verdict"]
     assert "measure" in verdict
     assert verdict in out
@@ -223,7 +223,7 @@ def test_evaluation_leaves_a_table_its_numbers_and_a_page(here, capsys):
     titles = re.findall(r"<h2>([^<]*)</h2>", page)
     assert titles == ["How good it is", "Samples by class", "From noise to data", "Nearest training items",
                       "Training", "Recipe", "Do it again"]  # fmt: skip
-    assert "unnoise evaluate runs/digits --sampler ddim --steps 1 --draws 1" in page
+    assert "unnoise evaluate runs/digits --sampler ddim --steps 1 --draws 2" in page
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
 
 

@@ -19,7 +19,9 @@ def evaluate(
     run: Folder,
     options: Pairs = None,
     against: Annotated[str, typer.Option(help="The part of the data to stand against: test or validation.")] = "test",
-    draws: Annotated[int | None, typer.Option(help="Fewer draws, for a quick look.", min=1)] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Fewer draws, for a quick look: 2 at least, or nothing tells the spread.", min=2)
+    ] = None,
     sampler: Sampler = None,
     steps: Steps = None,
     grid: Grid = None,

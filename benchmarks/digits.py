@@ -29,7 +29,7 @@ def judge(overrides: list[str], seed: int) -> dict[str, Any]:
     result: dict[str, Any] = {"seed": seed, "items": run.recipe.train.items, "train_seconds": trained}
     result["evaluate_seconds"] = time.perf_counter() - start - trained
     result |= {row.name: {"value": row.value, "spread": row.spread, "floor": row.floor} for row in rows}
-    result["parameters"] = run.denoiser.net.parameter_count()
+    result["parameters"] = sum(p.numel() for p in run.denoiser.net.parameters())
     shutil.rmtree(folder)
     return result
 

@@ -69,7 +69,7 @@ def ours(source: Mixture, seconds: float, overrides: list[str]) -> tuple[Believe
         level = denoiser.process.level(t, y)
         return denoiser(align(level.alpha, y) * y, level, {}).x0
 
-    facts = {"items": items, "seconds": took, "parameters": denoiser.net.parameter_count()}
+    facts = {"items": items, "seconds": took, "parameters": count(denoiser.net)}
     shutil.rmtree(folder)
     return believe, facts
 

@@ -25,7 +25,7 @@ def _net(classes: int = 3, seed: int = 0) -> un.nets.Net:
     torch.manual_seed(seed)
     net = MLP((2,), width=16, depth=1, features=8, embed_width=16, classes=classes).eval()
     for p in net.parameters():
-        torch.nn.init.normal_(p, std=0.3)
+        torch.nn.init.normal_(p, std=0.15)
     return net
 
 
@@ -132,12 +132,17 @@ def test_across_sizes_an_item_agrees_to_rounding(denoiser):
 
 
 def _random_mixes(denoiser, mixes: int, seed: int) -> None:
-    """Jobs of random samplers, steps, seeds, weights, labels and starts that come and go at random times."""
+    """Jobs of random samplers, steps, seeds, weights, labels and starts that come and go at random times.
+
+    In turn at one padded size, against solo runs of the engine bit for bit, and at several, against the closed
+    loop to rounding.
+    """
     rng = np.random.default_rng(seed)
     guided = CFG(denoiser, {"label": 3})
     left = mixes
     while left > 0:
-        engine = un.Engine(guided, places=int(rng.integers(1, 12)), sizes=(4, 8, 16))
+        one_size = left // 20 % 2 == 0
+        engine = un.Engine(guided, places=int(rng.integers(1, 12)), sizes=(32,) if one_size else (4, 8, 16))
         jobs, cancelled, found = {}, set(), {}
         for _ in range(min(left, 20)):
             name, options = RULES[rng.integers(len(RULES))]
@@ -145,7 +150,7 @@ def _random_mixes(denoiser, mixes: int, seed: int) -> None:
             count = int(rng.integers(1, 4))
             cond = {"label": torch.from_numpy(rng.integers(0, 4, count))}
             if rng.random() < 0.7:
-                cond["guidance"] = torch.from_numpy(rng.choice([0.0, 1.0, 0.5, 2.0, 7.5], count))
+                cond["guidance"] = torch.from_numpy(rng.choice([0.0, 1.0, 0.5, 2.0, -1.0], count))
             start = torch.from_numpy(rng.normal(size=(count, 2))).float() if rng.random() < 0.2 else None
             job = un.Job(plan, (2,), rng.integers(0, 2**62, count).tolist(), cond, start)
             jobs[engine.submit(job).number] = job
@@ -158,9 +163,12 @@ def _random_mixes(denoiser, mixes: int, seed: int) -> None:
         found.update(_drain(engine))
         for number, job in jobs.items():
             if number not in cancelled:
-                solo = un.sample(guided, job.plan, (2,), job.seeds, job.cond, job.start)
                 together = torch.stack([found[number, i] for i in range(len(job.seeds))])
-                torch.testing.assert_close(together, solo, rtol=1e-4, atol=1e-4)
+                if one_size:
+                    assert torch.equal(together, un.Engine(guided, sizes=(32,)).run(job))
+                else:
+                    solo = un.sample(guided, job.plan, (2,), job.seeds, job.cond, job.start)
+                    torch.testing.assert_close(together, solo, rtol=2e-5, atol=2e-5)
         left -= 20
 
 

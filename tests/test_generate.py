@@ -11,8 +11,10 @@ from scipy import stats
 import unnoise as un
 from unnoise.config import UserError
 from unnoise.denoise import exact
-from unnoise.denoise.target import TARGETS
+from unnoise.denoise.target import TARGETS, from_data
+from unnoise.denoise.target import named as named_target
 from unnoise.samplers.table import SAMPLERS
+from unnoise.tensor import align
 
 COSINE = PROCESSES["cosine"]
 
@@ -31,35 +33,40 @@ class Counting:
 # Everything with everything
 
 
-class _Answer(un.nets.Net):
-    """A network of no weights."""
+class _Knows(un.nets.Net):
+    """A network of no weights that answers with the true value of a target, told only inp·x and the noise level."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: un.Gaussian, target: str) -> None:
         super().__init__((2,), 0)
+        self.truth, self.target = Scalar(process, 0.3, 0.5), named_target(target)
 
     def forward(self, x, noise_level, cond):
-        return torch.tanh(x + 0.1 * noise_level[:, None])
+        process = self.truth.process
+        level = process.level(process.schedule.time(-2 * noise_level.double().numpy()), x)
+        here = x / align(self.target(level).inp, x)
+        return from_data(self.truth(here, level, cond).x0, here, level, self.target)
 
 
-@pytest.mark.parametrize(
-    "counts", [(1, 3), pytest.param((2, 5, 10, 50, 1000), marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@pytest.mark.parametrize("counts", [(1, 3), pytest.param((2, 5, 10, 50, 1000), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 def test_every_schedule_target_and_sampler_is_finite(process, target, counts):
-    """Where a target cannot stand with a schedule the refusal says so (trap 5)."""
+    """In single precision, and of the data's size; where a target cannot stand the refusal says so (trap 5)."""
     ends_at_nothing = process.schedule.alpha(np.array([1.0]))[0] == 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         if ends_at_nothing and target in ("noise", "score"):
             with pytest.raises(UserError, match=f"target '{target}' cannot stand with a schedule that ends at alpha"):
-                un.denoiser(_Answer(), process, target)
+                un.denoiser(_Knows(process, target), process, target)
             return
-        denoiser = un.denoiser(_Answer(), process, target)
+        denoiser = un.denoiser(_Knows(process, target), process, target)
+    # at alpha = 0 a mean's gain is so large that the clamped noise level does not tell its time finely enough
+    most = 1e4 if target == "mean" and ends_at_nothing else 10
     for rule in rules():
         for steps in counts:
             x = un.sample(denoiser, un.plan(rule[0], process, steps=steps, **rule[1]), (2,), [0])
             assert bool(torch.isfinite(x).all()), (rule, steps)
+            assert float(x.abs().max()) < most, (rule, steps)
 
 
 def _near_the_truth(process: un.Gaussian, rule: tuple[str, dict[str, float]], steps: int) -> None:
@@ -153,7 +160,7 @@ def _along(rule: tuple[str, dict[str, float]], steps: int, path: int = 0) -> tor
 @pytest.mark.parametrize("rule", list(rules(stochastic=True)), ids=named)
 def test_a_sample_keeps_when_the_number_of_steps_changes(rule):
     """Strong convergence of order one along the seed's own path; along another path there is none."""
-    fine, stranger = _along(rule, 256), _along(rule, 256, path=100)
+    fine, stranger = _along(rule, 128), _along(rule, 128, path=100)
     errors = [float((_along(rule, n) - fine).square().mean().sqrt()) for n in (8, 16, 32)]
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
     assert np.all(slopes > 0.75), (errors, slopes)

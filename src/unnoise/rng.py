@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unnoise.tensor import Array, Float, Int, Tensor
+from unnoise.tensor import Array, Float, Int, Tensor, send
 
 DEPTH = 18  # the path is known on 2^18 equal parts of its clock; a grid of 1000 steps has parts to spare
 PRIOR = 1 << 40  # where x_T is drawn; places of the path's tree lie below, single draws above
@@ -123,12 +123,12 @@ def _combine(
     # columns are added one after the other: so no item's bits depend on its company.
     used = np.flatnonzero(np.any(weights != 0, axis=0))
     words = _keys(seeds, ids[:, used])
-    factors = torch.from_numpy(weights[:, used].astype(np.float32)).to(like.device)
+    factors = send(torch.from_numpy(weights[:, used].astype(np.float32)), like.device)
     total = torch.zeros(batch, size, device=like.device)
     step = max(1, _CHUNK // max(1, batch * size))
     for first in range(0, len(used), step):
         part = words[:, first : first + step]
-        fields = _hash_normal(torch.from_numpy(part.reshape(-1, 2)).to(like.device), size)
+        fields = _hash_normal(send(torch.from_numpy(part.reshape(-1, 2)), like.device), size)
         fields = fields.reshape(batch, part.shape[1], size)
         for column in range(part.shape[1]):
             total += factors[:, first + column, None] * fields[:, column]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 # Shapes are checked under pytest, where conftest imports jaxtyping first; elsewhere its import
@@ -32,6 +33,15 @@ def align(values: Shaped[Tensor, "B"], x: Shaped[Tensor, "B *dims"]) -> Shaped[T
     return values.reshape(values.shape[0], *(1,) * (x.ndim - 1))
 
 
+def send(host: Tensor, device: torch.device) -> Tensor:
+    """What the host has computed, on a device, which is not waited for.
+
+    CUDA stages what comes from ordinary memory before the call returns, so the source is free at once; elsewhere
+    the copy is a plain one.
+    """
+    return host.to(device, non_blocking=device.type == "cuda")
+
+
 def move(cond: Cond | None, like: Tensor) -> dict[str, Tensor]:
     """The conditions on the device of `like`, floating leaves in its dtype.
 
@@ -45,4 +55,4 @@ def move(cond: Cond | None, like: Tensor) -> dict[str, Tensor]:
     }
 
 
-__all__ = ["Array", "Bool", "Cond", "Float", "Int", "Shaped", "Tensor", "align", "move"]
+__all__ = ["Array", "Bool", "Cond", "Float", "Int", "Shaped", "Tensor", "align", "move", "send"]

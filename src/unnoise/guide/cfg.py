@@ -10,7 +10,7 @@ import torch
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
-from unnoise.tensor import Array, Cond, Tensor, align
+from unnoise.tensor import Array, Cond, Tensor, align, send
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CFG:
         assert x0 is not None
         both = sorted(set(rows.told) & set(rows.untold))
         if both:
-            w = align(torch.from_numpy(rows.weights[both]).to(x0.dtype).to(x0.device), x0[: len(both)])
+            w = align(send(torch.from_numpy(rows.weights[both]).to(x0.dtype), x0.device), x0[: len(both)])
             c, u = answer.x0[_index(np.searchsorted(rows.told, both), x0)], answer.x0[len(rows.told) :]
             u = u[_index(np.searchsorted(rows.untold, both), x0)]
             x0[_index(both, x0)] = (1 - w) * u + w * c
@@ -91,4 +91,4 @@ def _spread(rows: Rows, answers: Tensor) -> Tensor:
 
 
 def _index(items: Sequence[int] | npt.NDArray[np.int64], like: Tensor) -> Tensor:
-    return torch.as_tensor(items, dtype=torch.int64, device=like.device)  # of no items too
+    return send(torch.as_tensor(items, dtype=torch.int64), like.device)  # of no items too

@@ -19,7 +19,7 @@ from unnoise.loop.generate import check_cond, home
 from unnoise.process.level import Level
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
-from unnoise.tensor import Cond, Tensor, move
+from unnoise.tensor import Cond, Tensor, move, send
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,9 @@ class Engine:
             else:
                 drawn.setdefault(item.plan.start, []).append(i)
         for t, group in drawn.items():
-            index = torch.as_tensor(group, device=x.device)
-            own = {name: leaf[index.to(leaf.device)] for name, leaf in cond.items()}
-            x[index] = self.denoiser.process.prior(shape, [items[i].seed for i in group], self._like, t, own)
+            seeds, own = [items[i].seed for i in group], _pick(cond, group)
+            noise = self.denoiser.process.prior(shape, seeds, self._like, t, own)
+            x[send(torch.as_tensor(group), x.device)] = noise
         return x
 
     def _ask(self, key: LaneKey, lane: _Lane) -> tuple[list[Event], Belief | None]:
@@ -280,9 +280,11 @@ class Engine:
             size = next(size for size in self.sizes if size >= last - first)
             rows = [*range(first, last), *[last - 1] * (size - last + first)]
             whole = size == count
-            index = torch.as_tensor(rows, device=x.device)
-            asked = cond if whole else {n: leaf[index.to(leaf.device)] for n, leaf in cond.items()}
-            belief = denoiser(x if whole else x[index], level if whole else level.take(rows), asked)
+            if whole:
+                belief = denoiser(x, level, cond)
+            else:
+                index = send(torch.as_tensor(rows), x.device)
+                belief = denoiser(x[index], level.take(rows), _pick(cond, rows))
             kept = last - first
             answers.append(Belief(belief.x0[:kept], None if belief.v is None else belief.v[:kept]))
         return _stack(answers)
@@ -296,8 +298,8 @@ class Engine:
         rows = [item.row for item in items]
         ends = [item.plan.noise_ends() for item in items]
         first, last = (np.array([end[side][row] for end, row in zip(ends, rows, strict=True)]) for side in (0, 1))
-        index = torch.as_tensor(drawn, device=like.device)
-        own = {name: leaf[index.to(leaf.device)] for name, leaf in lane.cond.items()}
+        index = send(torch.as_tensor(drawn), like.device)
+        own = _pick(lane.cond, drawn)
         seeds = [item.seed for item in items]
         fresh = self.denoiser.process.fresh(lane.shape, seeds, like, (first, last), rows, own)
         return fresh if len(drawn) == len(like) else torch.zeros_like(like).index_copy_(0, index, fresh)
@@ -310,7 +312,7 @@ class Engine:
             events.append(Step(item.ticket, item.index, item.row, item.plan.rows, x0))
         finished = [i for i, item in enumerate(lane.items) if item.row == item.plan.rows]
         if finished:
-            samples = lane.state.base[torch.as_tensor(finished, device=self._like.device)]
+            samples = lane.state.base[send(torch.as_tensor(finished), self._like.device)]
             finite = torch.isfinite(samples).flatten(1).all(1).tolist()  # one wait, only where items finish
             for i, x, fine in zip(finished, samples, finite, strict=True):
                 item = lane.items[i]
@@ -331,11 +333,17 @@ class Engine:
             self._turns.remove(key)
             return
         assert lane.state is not None
-        index = torch.as_tensor(stay, device=self._like.device)
+        index = send(torch.as_tensor(stay), self._like.device)
         lane.items = [lane.items[i] for i in stay]
-        lane.cond = {name: leaf[index.to(leaf.device)] for name, leaf in lane.cond.items()}
+        lane.cond = _pick(lane.cond, stay)
         old = lane.state
         lane.state = State(old.x[index], old.base[index], tuple(m[index] for m in old.memory))
+
+
+def _pick(cond: Cond, items: Sequence[int]) -> dict[str, Tensor]:
+    """The conditions of some items, each leaf where it lives."""
+    index = torch.as_tensor(items)
+    return {name: leaf[send(index, leaf.device)] for name, leaf in cond.items()}
 
 
 def _stack(beliefs: list[Belief]) -> Belief:

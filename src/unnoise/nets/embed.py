@@ -26,13 +26,15 @@ class Sinusoids(nn.Module):
         if features < 2 or features % 2:
             raise ValueError(f"sinusoids come in pairs: expected an even count of features, got {features}")
         first, last = frequencies
-        # Held as plain floats beside the weights: a cast of the network to half precision leaves them alone.
         steps = [i / max(features // 2 - 1, 1) for i in range(features // 2)]
-        self.frequencies = [math.exp((1 - s) * math.log(first) + s * math.log(last)) for s in steps]
+        frequencies = [math.exp((1 - s) * math.log(first) + s * math.log(last)) for s in steps]
+        # No buffer but a plain attribute: a cast of the network to half precision leaves it alone.
+        self.frequencies = torch.tensor(frequencies, dtype=torch.float32)
 
     def forward(self, values: Float[Tensor, "B"]) -> Float[Tensor, "B features"]:
-        frequencies = torch.tensor(self.frequencies, dtype=torch.float32, device=values.device)
-        angles = values.float().unsqueeze(1) * frequencies
+        if self.frequencies.device != values.device:  # once: later calls wait for no transfer
+            self.frequencies = self.frequencies.to(values.device)
+        angles = values.float().unsqueeze(1) * self.frequencies
         return torch.cat((angles.cos(), angles.sin()), dim=1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from unnoise.process.schedule import Schedule
-from unnoise.tensor import Array, Float, Tensor
+from unnoise.tensor import Array, Float, Tensor, send
 
 LOUDEST = 12.0  # |log(sigma/alpha)| beyond which a network hears no difference
 
@@ -35,7 +35,7 @@ class Level:
         alpha, sigma, logsnr = _read(schedule, np.maximum(t - 1 / schedule.steps, 0), t)
         noise = np.clip(-logsnr[1] / 2, -LOUDEST, LOUDEST)
         host = torch.from_numpy(np.stack([t, to, alpha[1], sigma[1], noise, *_back(alpha, sigma, logsnr)]))
-        return Level(host.to(like.dtype).to(like.device), t, weight)  # one transfer
+        return Level(send(host.to(like.dtype), like.device), t, weight)  # one transfer
 
     @property
     def t(self) -> Float[Tensor, "B"]:
@@ -75,7 +75,7 @@ class Level:
     def take(self, items: Sequence[int]) -> "Level":
         """The levels of some items, in the order given (repeats allowed)."""
         host = np.asarray(items, dtype=np.int64)
-        index = torch.from_numpy(host).to(self.leaves.device)
+        index = send(torch.from_numpy(host), self.leaves.device)
         return Level(self.leaves.index_select(1, index), self.times[host], self.weight[host])
 
     def each(self, batch: int) -> "list[Level]":

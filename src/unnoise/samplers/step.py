@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from unnoise.tensor import Array, Float, Tensor
+from unnoise.tensor import Array, Float, Tensor, send
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,6 @@ def pack(keep: Array, slot: Array, base: Array, ask: Array, memories: int) -> Ar
 
 def gather(lines: Array, memories: int, like: Tensor) -> Rows:
     """The packed row of every item (B, 3·M + 6), on the device of `like` by one transfer."""
-    table = torch.from_numpy(np.ascontiguousarray(lines.T)).to(like.dtype).to(like.device)
+    table = send(torch.from_numpy(np.ascontiguousarray(lines.T)).to(like.dtype), like.device)
     keep, fresh, moves = table.split([2, memories, 2 * (memories + 2)])
     return Rows(keep, fresh != 0, moves.reshape(memories + 2, 2, -1))

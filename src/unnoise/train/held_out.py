@@ -89,7 +89,7 @@ class HeldOut:
             cond = {name: leaf[rows] for name, leaf in self._cond.items()}
             pair = [self._ask(denoiser, self._x0[rows], t, sign * noise, cond) for sign in (1, -1)]
             parts.append((pair[0] + pair[1]) / 2)
-        sums = torch.cat(parts, dim=1).double().cpu().numpy()
+        sums = torch.cat(parts, dim=1).cpu().double().numpy()  # in this order: a device may have no float64
         count = np.bincount(self._bin, minlength=self._levels)
         loss, error, optimum, gap = (np.bincount(self._bin, row, self._levels) / count for row in sums)
         by_item = (sums[0] - loss[self._bin]).reshape(-1, self._repeats).mean(1)  # an item's repeats are kin

@@ -8,8 +8,9 @@ import torch
 
 from unnoise import rng
 from unnoise.data import Items
-from unnoise.tensor import Tensor
+from unnoise.tensor import Tensor, send
 
+CPU = torch.device("cpu")
 Encode = Callable[[Any, np.random.Generator], Tensor]
 
 
@@ -49,7 +50,7 @@ class Shuffled:
     def __call__(self, first: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         raw, cond = self._items.take(self.indices(first, size))
         x0 = self._encode(raw, rng.host(self._seed, "encode", first))
-        return x0.to(self._device), tensors(cond, self._device)
+        return send(x0, self._device), tensors(cond, self._device)
 
     def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         if self._epoch[0] != epoch:
@@ -57,11 +58,11 @@ class Shuffled:
         return self._epoch[1]
 
 
-def tensors(cond: Any, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def tensors(cond: Any, device: torch.device = CPU) -> dict[str, Tensor]:
     """Conditions as tensors; floating ones in float32."""
     leaves = {name: torch.from_numpy(np.ascontiguousarray(leaf)) for name, leaf in cond.items()}
     return {
-        name: leaf.to(device, torch.float32 if leaf.is_floating_point() else leaf.dtype)
+        name: send(leaf.to(torch.float32 if leaf.is_floating_point() else leaf.dtype), device)
         for name, leaf in leaves.items()
     }
 

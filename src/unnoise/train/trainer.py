@@ -16,7 +16,7 @@ from unnoise import rng
 from unnoise.config import UserError, choose
 from unnoise.denoise import NetDenoiser
 from unnoise.nets import Net
-from unnoise.tensor import Tensor, align
+from unnoise.tensor import Tensor, align, send
 from unnoise.train import checkpoint
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
@@ -243,7 +243,7 @@ class Trainer:
         given = dict(cond)
         for name, share in self._drops.items():
             if share and name in given:
-                dropped = torch.from_numpy(draws.uniform(f"drop {name}") < share).to(given[name].device)
+                dropped = send(torch.from_numpy(draws.uniform(f"drop {name}") < share), given[name].device)
                 leaf = given[name]
                 given[name] = torch.where(align(dropped, leaf), leaf.new_tensor(self._nulls[name]), leaf)
         return given

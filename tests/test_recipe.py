@@ -80,6 +80,13 @@ def test_a_recipe_file_is_named_by_its_name_or_its_stem(tmp_path):
         (["trian.items=3"], "no node|no recipe has a node 'trian'; did you mean 'train'"),
         (["net.widths=[8"], r"YAML.*\[8"),
         (["train.lr=-1"], "lr must be positive, got -1"),
+        (["net.widths=[32,-5]"], "digits: net: a U-Net needs widths"),
+        (["net.attention=[1]", "net.head_width=0"], "digits: net: head_width"),
+        (["net.groups=0"], "digits: net: .*groups"),
+        (["net.kind=mlp", "net.width=0"], "digits: net: a perceptron needs width"),
+        (["sample.sampler=hein"], "digits: sample: there is no sampler 'hein'; did you mean 'heun'"),
+        (["sample.steps=0"], "digits: sample: a grid needs a number of steps of at least 1, got 0"),
+        (["sample.options={etta: 1}"], "digits: sample: .* no field 'etta'"),
     ],
 )
 def test_a_wrong_recipe_is_told_by_its_path(changes, told):

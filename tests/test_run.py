@@ -1,16 +1,17 @@
 """A run folder is enough: it resumes to the bit, draws the same from the same seed, and refuses what does not fit."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import unnoise as un
 from unnoise.config import UserError
 from unnoise.recipe import load
 from unnoise.run import Training
-from unnoise.train import checkpoint
+from unnoise.train import TrainConfig, checkpoint
 
 TINY = (
     "net.widths=[8,16]",
@@ -68,6 +69,28 @@ def test_a_standing_run_is_not_overwritten_and_not_mixed(run):
     books = Training(load("digits", [*TINY, "train.log_every=32", "train.keep=5"]), run.folder, resume=True)
     assert books.done, "how often a training speaks may change"
     assert list(books.ticks()) == []
+
+
+def test_a_run_started_before_a_field_was_there_goes_on(run, tmp_path):
+    """What an older recipe does not say stands at its default."""
+    nodes, defaults = yaml.safe_load(run.recipe.text()), asdict(TrainConfig())
+    silent = [name for name, value in nodes["train"].items() if value == defaults[name]]
+    assert silent
+    for name in silent:
+        del nodes["train"][name]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(nodes))
+    assert Training(run.recipe, tmp_path, resume=True).trainer.items == 0
+    nodes["train"]["seed"] = 99
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(nodes))
+    with pytest.raises(UserError, match=r"started with train\.seed = 99, now it is 0"):
+        Training(run.recipe, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{a: ["])
+def test_a_damaged_run_is_told(tmp_path, text):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"recipe\.yaml is damaged"):
+        un.open(tmp_path)
 
 
 def test_samples_depend_on_their_seed_alone(run):

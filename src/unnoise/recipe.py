@@ -175,6 +175,10 @@ def resolve(name: str, nodes: Mapping[str, Any]) -> Recipe:
         train=made["train"],
         sampling=made["sample"],
     )
+    try:  # a sampler that cannot be written out is told of now, not after the training
+        recipe.sampling.plan(recipe.process)
+    except UserError as error:
+        raise UserError(f"{name}: sample: {error}") from None
     context = {"shape": recipe.shape, "classes": len(source.classes)}
     _, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
     return recipe

@@ -251,8 +251,7 @@ def open(folder: str | Path, device: str = "cpu") -> Run:
     if not (path / RECIPE).exists():
         there = sorted({str(p.parent) for place in (path.parent, Path("runs")) for p in place.glob(f"*/{RECIPE}")})
         raise UserError(f"{path} is no run: it has no {RECIPE}" + (f"; {nearest(path, there)}" if there else ""))
-    nodes = yaml.safe_load((path / RECIPE).read_text(encoding="utf-8"))
-    return Run(path, resolve(nodes.get("name", path.name), nodes), device)
+    return Run(path, _read(path), device)
 
 
 class Training:
@@ -336,12 +335,22 @@ def fit(
     return training.run()
 
 
+def _read(folder: Path) -> Recipe:
+    """The recipe of a run, with the defaults of what was added since it was started."""
+    path = folder / RECIPE
+    try:
+        nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        nodes = None
+    if not isinstance(nodes, dict):
+        raise UserError(f"{path} is damaged: it holds no recipe")
+    return resolve(str(nodes.get("name", folder.name)), nodes)
+
+
 def _same(recipe: Recipe, folder: Path) -> None:
     """Refuses to go on with a recipe that trains otherwise than the run was started, naming the first difference."""
-    before = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(recipe.nodes))
-    old, new = _leaves(json.loads(json.dumps(before))), _leaves(now)
-    for path in sorted({*old, *new} - {"name", *(f"train.{field}" for field in BOOKS)}):
+    old, new = (_leaves(json.loads(json.dumps(nodes))) for nodes in (_read(folder).nodes, recipe.nodes))
+    for path in sorted({*old, *new} - {f"train.{field}" for field in BOOKS}):
         if old.get(path) != new.get(path):
             raise UserError(
                 f"{folder} was started with {path} = {old.get(path)}, now it is {new.get(path)}: "

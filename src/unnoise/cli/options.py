@@ -28,6 +28,10 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Results as one li
 Out: TypeAlias = Annotated[Path | None, typer.Option(help="File (.png, .npy; .csv of points) or folder to write.")]
 
 
+MOST_SEEDS = 10_000_000  # at one asking: a slip of the pen, beyond that
+LAST_SEED = 2**64 - 1
+
+
 def seeds(text: str) -> Sequence[int]:
     """The seeds that "0-63" or "1,5,9-12" names, in that order."""
     found: list[int] = []
@@ -37,7 +41,12 @@ def seeds(text: str) -> Sequence[int]:
             raise UserError(f"seeds are written 0-63 or 1,5,9-12, got '{text}'")
         if dash and int(last) < int(first):
             raise UserError(f"seeds run upwards: write {last}-{first}, not {part.strip()}")
-        found.extend(range(int(first), int(last if dash else first) + 1))
+        start, end = int(first), int(last if dash else first)
+        if end > LAST_SEED:
+            raise UserError(f"a seed is a number from 0 to {LAST_SEED}, got {part.strip()}")
+        if len(found) + end - start >= MOST_SEEDS:
+            raise UserError(f"at most {MOST_SEEDS:,} samples are drawn at one asking, got the seeds {text}")
+        found.extend(range(start, end + 1))
     return found
 
 

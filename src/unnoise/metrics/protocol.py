@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from unnoise.config import UserError
+from unnoise.config import UserError, nearest
 from unnoise.data import Items, Source, World, join
 from unnoise.metrics.classifier import CLASSIFIERS, Classifier
 from unnoise.metrics.distances import frechet, sliced_wasserstein
@@ -24,6 +24,7 @@ from unnoise.metrics.neighbours import (
 from unnoise.rng import host, key
 
 FLOORS = 20  # draws of real items that the floor of a finite source is the mean of
+HELD_OUT = ("test", "validation")  # the parts that samples may stand against
 COPIES = 0.01  # the share of held-out items that count as near-copies: the threshold's quantile
 PLANE = 6  # points of more dimensions are judged in smaller draws: their neighbours cost more
 
@@ -212,6 +213,8 @@ def protocol(source: Source, against: str = "test") -> Protocol:
     classifier. Points in up to 6 dimensions: 20 draws of 5000; all else: 5 draws of 1000
     (pictures of a world: of 540).
     """
+    if against not in HELD_OUT:
+        raise UserError(f"there is no held-out split '{against}'; {nearest(against, HELD_OUT)}")
     make = CLASSIFIERS.get(source.name)
     judge = make() if make is not None else None
     if not isinstance(source, World):

@@ -35,11 +35,15 @@ class MLP(Net):
         dropout: float = 0.0,
     ):
         super().__init__(shape, classes)
-        if depth < 1:
-            raise ValueError(f"a perceptron needs a depth of 1 or more, got {depth}")
+        if min(depth, width, embed_width) < 1:
+            raise ValueError(
+                f"a perceptron needs width, depth and embed_width of 1 or more, got {width}, {depth}, {embed_width}"
+            )
         size = prod(self.shape)
         if waves is None:
             waves = 32 if size <= 3 else 0
+        if waves < 0:
+            raise ValueError(f"waves are 0 or more, got {waves}")
         self.embed = Embedding(features, embed_width, classes, frequencies)
         self.waves = Waves(size, waves, bandwidth) if waves else nn.Identity()
         self.first = nn.Linear(size + 2 * waves, width)

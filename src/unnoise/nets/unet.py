@@ -63,8 +63,13 @@ class UNet(Net):
         dims = len(self.shape) - 1
         if dims not in (1, 2, 3):
             raise ValueError(f"a U-Net takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
-        if not widths or blocks < 1:
+        if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"a U-Net needs widths, one a level, and blocks >= 1, got {widths} and {blocks}")
+        if min(head_width, groups) < 1 or (embed_width is not None and embed_width < 1):
+            raise ValueError(
+                f"head_width, groups and embed_width count channels: expected 1 or more, "
+                f"got {head_width}, {groups} and {embed_width}"
+            )
         if any(level not in range(len(widths) + 1) for level in attention):
             raise ValueError(
                 f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"

@@ -7,8 +7,8 @@ STAMP := .venv/.ready
 
 setup: $(STAMP)
 
-# torch goes first, at the tested pin: a bare range could fetch gigabytes of CUDA libraries.
-$(STAMP): pyproject.toml constraints.txt
+# torch goes first and alone, at the tested pin, whichever build of it (CPU or CUDA) pip is pointed at.
+$(STAMP): pyproject.toml constraints.txt requirements-dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt -e .

@@ -1,0 +1,62 @@
+"""The documents say what the code does: tables of fields, names of measures, lines of Python that run."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from unnoise.data import SOURCES
+from unnoise.metrics import protocol
+from unnoise.recipe import NODES, resolve
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+
+
+def test_the_tables_of_recipes_are_the_codes():
+    page = runpy.run_path(str(DOCS / "nodes.py"))["page"]
+    text = (DOCS / "recipes.md").read_text(encoding="utf-8")
+    assert text == page(text), "run: python docs/nodes.py"
+    assert all(f"`{node}" in text for node in NODES)
+
+
+def test_the_recipe_shown_is_one():
+    import yaml
+
+    (shown,) = blocks(DOCS / "recipes.md", "yaml")
+    assert resolve("shown", yaml.safe_load(shown)).train.items == 128000
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_measure_of_every_source_is_explained(name):
+    rules = protocol(SOURCES[name]())
+    text = (DOCS / "measures.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(\w+)`", text, re.M))
+    beside = {"label_accuracy"} if rules.source.classes else set()
+    beside |= {"near_copies"} if rules.source.raw == "image" else set()
+    assert {*rules._comparisons, *beside} <= told
+    points = f"points in {'up to 6' if rules.count == 5000 else 'more'} dimensions"
+    kind = "digits" if name == "digits" else points if rules.source.raw == "points" else "drawn pictures"
+    row = next(line for line in text.splitlines() if line.startswith(f"| {kind} |"))
+    assert f"| {rules.draws} × {rules.count} |" in row
+
+
+def test_the_python_of_the_readme_runs():
+    """All that needs no training: the parts, as they are written."""
+    (shown,) = blocks(ROOT / "README.md", "python")
+    parts = "import unnoise as un\n" + shown[shown.index("process =") :]
+    names: dict[str, object] = {}
+    exec(compile(parts, "README.md", "exec"), names)
+    assert tuple(names["x"].shape) == (1000, 2)  # type: ignore[attr-defined]
+
+
+def test_links_lead_somewhere():
+    for page in (*ROOT.glob("*.md"), *DOCS.glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in link and link != "docs/digits.png":  # the picture comes from `make run`
+                assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -1,6 +1,6 @@
 """The cost of a sampler's step without a network: ours beside diffusers' and k-diffusion's, as ratios.
 
-    python benchmarks/samplers.py [--repeats 15] [--steps 50] [--threads 1]
+    python benchmarks/samplers.py [--repeats 31] [--steps 50] [--threads 1]
 
 Runs in the environment of benchmarks/requirements.txt, with src on PYTHONPATH.
 
@@ -213,7 +213,7 @@ def _spread(times: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=31)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -85,7 +85,7 @@ def test_a_recipe_file_is_named_by_its_name_or_its_stem(tmp_path):
         (["net.groups=0"], "digits: net: .*groups"),
         (["net.kind=mlp", "net.width=0"], "digits: net: a perceptron needs width"),
         (["sample.sampler=hein"], "digits: sample: there is no sampler 'hein'; did you mean 'heun'"),
-        (["sample.steps=0"], "digits: sample: a grid needs a number of steps of at least 1, got 0"),
+        (["sample.steps=0"], "digits: sample: a grid needs a whole number of steps of at least 1, got 0"),
         (["sample.options={etta: 1}"], "digits: sample: .* no field 'etta'"),
     ],
 )

@@ -103,9 +103,9 @@ def times(grid: str | Sequence[float] | Array, schedule: Schedule, steps: int | 
     """
     if isinstance(grid, str):
         made = choose("grid", grid, GRIDS)
-        if steps is None or steps < 1:
-            raise UserError(f"a grid needs a number of steps of at least 1, got {steps}")
-        result = np.asarray(made(schedule, steps), dtype=np.float64)
+        if not isinstance(steps, (int, np.integer)) or steps < 1:
+            raise UserError(f"a grid needs a whole number of steps of at least 1, got {steps!r}")
+        result = np.asarray(made(schedule, int(steps)), dtype=np.float64)
     else:
         result = np.asarray(grid, dtype=np.float64)
         if result.ndim != 1 or len(result) < 2 or (steps is not None and steps != len(result) - 1):

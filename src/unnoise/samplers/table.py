@@ -62,11 +62,14 @@ def plan(
     options: the rule's own (ddim: eta; ddpm: variance). Raises UserError with the nearest right name.
     """
     entry: Sampler = choose("sampler", sampler, SAMPLERS)
+    schedule = getattr(process, "schedule", None)
+    if not isinstance(schedule, Schedule):
+        raise UserError(f"a plan is for a process with a schedule, such as un.Gaussian(..), got {process!r}")
     grid = entry.grid if grid is None else grid
     rule_options, _ = arguments(entry.rule, options, {}, f"sampler {sampler}", {"path": None})
     rule_options.pop("path")
     fixed = grid if isinstance(grid, str) else tuple(np.asarray(grid, dtype=np.float64).tolist())
-    return _write(sampler, process.schedule, steps, fixed, tuple(sorted(rule_options.items())))
+    return _write(sampler, schedule, steps, fixed, tuple(sorted(rule_options.items())))
 
 
 @lru_cache(maxsize=256)

@@ -32,6 +32,7 @@ from unnoise.train import (
     TrainConfig,
     Trainer,
     Weight,
+    optimiser,
 )
 from unnoise.train import weights as w
 from unnoise.train.flat import Flat
@@ -333,6 +334,14 @@ def test_a_recipe_says_all_of_it():
 # ---------------------------------------------------------------- one step
 
 
+@pytest.fixture(params=["fused", "plain"])
+def step(request, monkeypatch):
+    """Either road of the optimiser: the fused kernel, or where a device's kernel reads neither flag nor factor."""
+    if request.param == "plain":
+        monkeypatch.setattr(optimiser, "PLAIN", ("cpu",))
+
+
+@pytest.mark.usefixtures("step")
 def test_the_optimiser_is_adamw_with_clipping_and_decay_of_matrices():
     """Beside torch's plain AdamW on the separate tensors, with its own clipping."""
     torch.manual_seed(0)
@@ -368,6 +377,7 @@ def test_a_batch_in_parts_is_the_batch_in_one_piece(parts):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("step")
 def test_a_step_without_a_finite_gradient_changes_nothing():
     points = gaussian_items(100)
     points.items[Shuffled(points, encode).indices(64, 1)] = np.nan  # the third batch of 32

@@ -8,24 +8,26 @@ from unnoise.train.config import TrainConfig
 from unnoise.train.flat import Flat, fit
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names of AdamW's memories
+PLAIN = ("mps",)  # devices whose fused kernel does not exist (torch 2.4) or reads neither the flag nor the factor
 
 
 class Optimiser:
-    """AdamW (Loshchilov & Hutter, 2019), fused: one pass over the weights clips, decays and steps."""
+    """AdamW (Loshchilov & Hutter, 2019), fused where it can be: one pass over the weights clips, decays and steps."""
 
     def __init__(self, flat: Flat, config: TrainConfig):
         self._flat, self._clip = flat, config.clip
         self._grad = torch.zeros_like(flat.vector)
+        self._fused = flat.vector.device.type not in PLAIN
         groups: list[dict[str, object]] = []
         for part, decay in ((slice(0, flat.decayed), config.weight_decay), (slice(flat.decayed, None), 0.0)):
             if flat.vector[part].numel():
                 weights = nn.Parameter(flat.vector[part])
                 weights.grad = self._grad[part]
                 groups.append({"params": [weights], "weight_decay": decay})
-        self._adamw = torch.optim.AdamW(groups, config.lr, config.betas, config.epsilon, fused=True)
+        self._adamw = torch.optim.AdamW(groups, config.lr, config.betas, config.epsilon, fused=self._fused)
         for weights in self._weights():  # as torch lays them down at the first step, so that they can be loaded
             self._adamw.state[weights] = {
-                "step": torch.zeros((), device=weights.device),
+                "step": torch.zeros((), device=weights.device if self._fused else "cpu"),
                 **{moment: torch.zeros_like(weights) for moment in MOMENTS},
             }
 
@@ -34,13 +36,20 @@ class Optimiser:
         """One step with the parameters' gradients; returns their norm before clipping, on the device.
 
         A norm that is not finite leaves weights, moments and step count as they are, without a look from the
-        host: the fused kernel reads the flag and the factor itself, as it does for torch's gradient scaler.
+        host: the fused kernel reads the flag and the factor itself, as it does for torch's gradient scaler. Where
+        the step is a plain one, the host looks.
         """
         self._flat.gather(self._grad)
         norm = torch.linalg.vector_norm(self._grad)
-        self._adamw.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-        if self._clip:
-            self._adamw.grad_scale = (norm / self._clip).clamp(min=1.0).float()  # type: ignore[attr-defined]
+        factor = (norm / self._clip).clamp(min=1.0).float() if self._clip else None
+        if self._fused:
+            self._adamw.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            if factor is not None:
+                self._adamw.grad_scale = factor  # type: ignore[attr-defined]
+        elif not bool(norm.isfinite()):
+            return norm
+        elif factor is not None:
+            self._grad.div_(factor)
         for group in self._adamw.param_groups:
             group["lr"] = lr
         self._adamw.step()

@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Before torch is imported: a thread that waits by spinning takes the core from the one it waits for.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 RESULTS = Path(__file__).parent / "results"
 
 

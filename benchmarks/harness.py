@@ -4,7 +4,9 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,21 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
     """theirs/ours, pair by pair: above 1 we are faster. Median, least and largest."""
     pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
     return {"median": statistics.median(pairs), "least": min(pairs), "largest": max(pairs)}
+
+
+class _Stub(types.ModuleType):
+    __path__: tuple[str, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return type(name, (), {})
+
+
+def stub_unused() -> None:
+    """Stands in for what denoising-diffusion-pytorch imports and does not need for its network and its loss."""
+    for name in ("accelerate", "torchvision", "pytorch_fid"):
+        sys.modules.setdefault(name, _Stub(name))
+    for name in ("torchvision.transforms", "torchvision.utils", "pytorch_fid.fid_score", "pytorch_fid.inception"):
+        sys.modules.setdefault(name, _Stub(name))
 
 
 def machine() -> dict[str, Any]:

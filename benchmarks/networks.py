@@ -14,9 +14,7 @@ alternation: the median, and the spread from the least to the greatest.
 import argparse
 import copy
 import statistics
-import sys
 import time
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,18 +114,8 @@ def put(ours: Any, *theirs: Any) -> None:
 
 
 def lucid_unet(fused: bool) -> nn.Module:
-    """denoising-diffusion-pytorch's network; what it imports and does not need is a stub."""
-
-    class Stub(types.ModuleType):
-        __path__: tuple[str, ...] = ()
-
-        def __getattr__(self, name: str) -> Any:
-            return type(name, (), {})
-
-    for name in ("accelerate", "torchvision", "pytorch_fid"):
-        sys.modules.setdefault(name, Stub(name))
-    for name in ("torchvision.transforms", "torchvision.utils", "pytorch_fid.fid_score", "pytorch_fid.inception"):
-        sys.modules.setdefault(name, Stub(name))
+    """denoising-diffusion-pytorch's network."""
+    harness.stub_unused()
     from denoising_diffusion_pytorch import Unet
 
     net = Unet(dim=64, dim_mults=(1, 2, 2), flash_attn=fused)

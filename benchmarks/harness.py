@@ -41,12 +41,16 @@ class _Stub(types.ModuleType):
         return type(name, (), {})
 
 
+def stub(*names: str) -> None:
+    """Stands in for modules that a rival imports and what is measured of it does not need."""
+    for name in names:
+        sys.modules.setdefault(name, _Stub(name))
+
+
 def stub_unused() -> None:
-    """Stands in for what denoising-diffusion-pytorch imports and does not need for its network and its loss."""
-    for name in ("accelerate", "torchvision", "pytorch_fid"):
-        sys.modules.setdefault(name, _Stub(name))
-    for name in ("torchvision.transforms", "torchvision.utils", "pytorch_fid.fid_score", "pytorch_fid.inception"):
-        sys.modules.setdefault(name, _Stub(name))
+    """What denoising-diffusion-pytorch's network and loss do not need."""
+    stub("accelerate", "torchvision", "torchvision.transforms", "torchvision.utils")
+    stub("pytorch_fid", "pytorch_fid.fid_score", "pytorch_fid.inception")
 
 
 def machine() -> dict[str, Any]:

@@ -128,15 +128,7 @@ def k_diffusion_pairs(steps: int) -> Iterator[Pair]:
 
 def _k_sampling() -> Any:
     """k-diffusion's samplers alone: the rest of the package, and what is imported and never used, are stubs."""
-
-    class Stub(types.ModuleType):
-        __path__: tuple[str, ...] = ()
-
-        def __getattr__(self, name: str) -> Any:
-            return type(name, (), {})
-
-    for name in ("torchdiffeq", "torchsde", "torchvision", "torchvision.transforms"):
-        sys.modules.setdefault(name, Stub(name))
+    harness.stub("torchdiffeq", "torchsde", "torchvision", "torchvision.transforms")
     spec = importlib.util.find_spec("k_diffusion")
     assert spec is not None
     assert spec.submodule_search_locations

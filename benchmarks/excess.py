@@ -24,7 +24,7 @@ from torch.nn import functional as F
 import unnoise as un
 from unnoise import recipe as recipes
 from unnoise.data import Mixture
-from unnoise.run import Training
+from unnoise.training import Training
 from unnoise.tensor import Tensor, align
 
 RATIOS = np.geomspace(0.02, 50, 15)

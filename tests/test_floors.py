@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "distill"], 5),
-    **dict.fromkeys(["recipe", "run"], 6),
+    **dict.fromkeys(["recipe", "run", "training"], 6),
     "report": 7,
     "serve": 8,
     "cli": 9,
@@ -26,6 +26,8 @@ ORDERED = {
     ("rng", "tensor"),  # the lowest floor's own order
     ("config", "tensor"),
     ("run", "recipe"),  # a run is a recipe with its folder
+    ("training", "recipe"),
+    ("training", "run"),  # a training leaves a run
     ("cli", ""),  # says the version
 }
 DOORS = ("unnoise", "unnoise.__main__", "unnoise.cli", "unnoise.cli.recipes")  # what --help and recipes load

@@ -10,8 +10,8 @@ import yaml
 import unnoise as un
 from unnoise.config import UserError
 from unnoise.recipe import load
-from unnoise.run import Training
 from unnoise.train import TrainConfig, checkpoint
+from unnoise.training import Training
 
 TINY = (
     "net.widths=[8,16]",

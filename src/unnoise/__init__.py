@@ -15,11 +15,13 @@ _FACE = {
     "Gaussian": "unnoise.process.gaussian",
     "Job": "unnoise.loop.engine",
     "Plan": "unnoise.samplers.plan",
+    "Run": "unnoise.run",
+    "Training": "unnoise.training",
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
     "generate": "unnoise.loop.generate",
     "nets": "unnoise.nets:",
-    "fit": "unnoise.run",
+    "fit": "unnoise.training",
     "open": "unnoise.run",
     "plan": "unnoise.samplers.table",
     "sample": "unnoise.loop.generate",
@@ -37,10 +39,12 @@ if TYPE_CHECKING:
     from unnoise.loop.generate import sample as sample
     from unnoise.process import schedules as schedules
     from unnoise.process.gaussian import Gaussian as Gaussian
-    from unnoise.run import fit as fit
+    from unnoise.run import Run as Run
     from unnoise.run import open as open
     from unnoise.samplers.plan import Plan as Plan
     from unnoise.samplers.table import plan as plan
+    from unnoise.training import Training as Training
+    from unnoise.training import fit as fit
 
 
 def __getattr__(name: str) -> Any:

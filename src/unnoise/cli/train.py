@@ -39,7 +39,7 @@ def train(
 
     from unnoise.cli.asking import device as device_of
     from unnoise.recipe import load
-    from unnoise.run import Training
+    from unnoise.training import Training
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,0 +1,124 @@
+"""Training a recipe in a run folder: what starts it, what it leaves there, and what a resume insists on."""
+
+import json
+import os
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unnoise.config import UserError
+from unnoise.recipe import Recipe, load
+from unnoise.run import CHECKPOINTS, METRICS, RECIPE, Run, read
+from unnoise.train import ByLevel, HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock
+
+BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
+
+
+class Training:
+    """A run under training: the trainer, and the files that it leaves. `ticks` does the work; `stop` ends it well."""
+
+    def __init__(self, recipe: Recipe, folder: str | Path, resume: bool = False, device: str = "cpu"):
+        """Raises UserError where a run stands already without `resume`, or where its recipe is another."""
+        self.recipe, self.folder, self.device = recipe, Path(folder), device
+        stands = (self.folder / RECIPE).exists()
+        if stands and not resume:
+            raise UserError(
+                f"{self.folder} holds a run already: go on with --resume, or name another folder with --out"
+            )
+        if stands:
+            _same(recipe, self.folder)
+        denoiser = recipe.denoiser()
+        denoiser = replace(denoiser, net=denoiser.net.to(device))
+        source, modality = recipe.source, recipe.modality
+        feed = Shuffled(source.split("train"), modality.encode, recipe.train.seed, device)
+        held_out = None
+        if isinstance(recipe.objective, Regression) and recipe.train.validate_every:
+            items, truth = source.split("validation"), recipe.truth
+            held_out = HeldOut(recipe.objective, items, modality.encode, device=device, truth=truth)
+        self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
+        self.trainer = Trainer(denoiser, recipe.objective, feed, recipe.train, recipe.nulls, held_out)
+        found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
+        if found is not None:
+            self.trainer.restore(found)
+
+    @property
+    def done(self) -> bool:
+        """Whether all items were seen."""
+        return self.trainer.items >= self.recipe.train.items
+
+    def stop(self) -> None:
+        """Asks `ticks` to save and end after the present step."""
+        self.trainer.stop()
+
+    def ticks(self) -> Generator[Tick]:
+        """Trains, keeps checkpoints and history, and yields each tick after its files are written."""
+        if self.done:
+            return
+        with lock(self.folder):
+            _put(self.folder / RECIPE, self.recipe.text())
+            metrics = self.folder / METRICS
+            history.rewind(metrics, self.trainer.items)
+            for tick in self.trainer.run():
+                record: dict[str, Any] = tick.record() if tick.log else {"items": tick.items}
+                if tick.validate:
+                    self.held_out = self.trainer.validate()
+                    record["held_out"] = {name: found.record() for name, found in self.held_out.items()}
+                if len(record) > 1:
+                    history.append(metrics, record)
+                if tick.checkpoint:
+                    self.trainer.save(self.folder / CHECKPOINTS)
+                yield tick
+
+    def run(self) -> Run:
+        """The run as it stands on the disk."""
+        return Run(self.folder, self.recipe, self.device)
+
+    def now(self) -> Run:
+        """The run with the weights as they stand in memory, to draw from while it trains."""
+        best = self.trainer.best
+        best.net.eval()
+        return replace(self.run(), given=best)
+
+
+def fit(
+    recipe: str | Path | Recipe,
+    out: str | Path | None = None,
+    *overrides: str,
+    resume: bool = False,
+    device: str = "cpu",
+) -> Run:
+    """Trains a recipe to its end, in the folder `out` (runs/<name> if silent), and gives the run."""
+    made = recipe if isinstance(recipe, Recipe) else load(recipe, overrides)
+    training = Training(made, out or Path("runs") / made.name, resume, device)
+    for _ in training.ticks():
+        pass
+    return training.run()
+
+
+def _same(recipe: Recipe, folder: Path) -> None:
+    """Refuses to go on with a recipe that trains otherwise than the run was started, naming the first difference."""
+    old, new = (_leaves(json.loads(json.dumps(nodes))) for nodes in (read(folder).nodes, recipe.nodes))
+    for path in sorted({*old, *new} - {f"train.{field}" for field in BOOKS}):
+        if old.get(path) != new.get(path):
+            raise UserError(
+                f"{folder} was started with {path} = {old.get(path)}, now it is {new.get(path)}: "
+                "resume with the same recipe, or name another folder with --out"
+            )
+
+
+def _leaves(nodes: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(nodes, dict):
+        return {k: v for key, node in nodes.items() for k, v in _leaves(node, f"{path}.{key}".lstrip(".")).items()}
+    return {path: nodes}
+
+
+def _put(path: Path, text: str) -> None:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+__all__ = ["Training", "fit"]

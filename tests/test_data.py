@@ -194,3 +194,10 @@ def test_a_wrong_split_is_named() -> None:
         SOURCES["digits"]().split("tran")
     with pytest.raises(ValueError, match="3 items, but 2 values of 'label'"):
         Items(np.zeros((3, 1)), {"label": np.zeros(2)})
+
+
+def test_a_digest_is_of_the_items() -> None:
+    digests = [small(name).digest for name in WORLDS] + [SOURCES["digits"]().digest]
+    assert len(set(digests)) == len(digests)
+    assert small("moons").digest == small("moons").digest
+    assert small("moons").digest not in (small("moons", seed=1).digest, small("moons", noise=0.2).digest)

@@ -19,8 +19,14 @@ class Digits(Source):
     """
 
     name: ClassVar[str] = "digits"
-    raw: ClassVar[str] = "image"
-    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+    @property
+    def raw(self) -> str:
+        return "image"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple("0123456789")
 
     def _split(self, name: str) -> Items:
         return _parts()[name]

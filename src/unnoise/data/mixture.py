@@ -31,7 +31,10 @@ class Mixture(World):
     truth: int = 0
 
     name: ClassVar[str] = "mixture"
-    raw: ClassVar[str] = "points"
+
+    @property
+    def raw(self) -> str:
+        return "points"
 
     def __post_init__(self) -> None:
         super().__post_init__()

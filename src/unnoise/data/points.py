@@ -24,7 +24,9 @@ class Plane(World):
 
     noise: float = 0.05
 
-    raw: ClassVar[str] = "points"
+    @property
+    def raw(self) -> str:
+        return "points"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,8 +128,11 @@ class Classes2d(Plane):
     """Three labelled figures side by side in a triangle: a ring, a filled square, a normal blob."""
 
     name: ClassVar[str] = "classes2d"
-    classes: ClassVar[tuple[str, ...]] = ("ring", "square", "blob")
     noise: float = 0.03
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ("ring", "square", "blob")
 
     def _place(self, u: Array) -> Array:
         label = _choice(u[:, 0], 3)[:, None]

@@ -38,8 +38,14 @@ class Shapes(World):
     held_out: int = 2_000
 
     name: ClassVar[str] = "shapes"
-    raw: ClassVar[str] = "image"
-    classes: ClassVar[tuple[str, ...]] = ("circle", "square", "triangle")
+
+    @property
+    def raw(self) -> str:
+        return "image"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ("circle", "square", "triangle")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,9 @@
 """What a data set is: items in raw units with their conditions, in three parts."""
 
+import hashlib
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -17,7 +19,10 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Raw items (N, ...) and what is known of each: every leaf of `cond` is (N, ...)."""
+    """Raw items (N, ...) and what is known of each: every leaf of `cond` is (N, ...).
+
+    `items` may be a np.memmap of a file: rows are read when they are asked for.
+    """
 
     items: Raw
     cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])
@@ -30,8 +35,12 @@ class Items:
     def __len__(self) -> int:
         return len(self.items)
 
-    def take(self, indices: npt.ArrayLike) -> tuple[Raw, dict[str, Raw]]:
-        """The raw batch and its conditions at the given indices, in their order."""
+    def take(self, indices: npt.ArrayLike, rng: np.random.Generator | None = None) -> tuple[Raw, dict[str, Raw]]:
+        """The raw batch and its conditions at the given indices, in their order.
+
+        rng: for training's own randomness, where items have one (the place of a random crop); else what stands
+        in the middle is taken, the same each time.
+        """
         rows = np.asarray(indices, dtype=np.int64)
         return self.items[rows], {name: leaf[rows] for name, leaf in self.cond.items()}
 
@@ -46,15 +55,33 @@ def join(*parts: Items) -> Items:
 
 
 class Source(ABC):
-    """Where items come from.
+    """Where items come from. Two equal sources give equal items.
 
-    `raw` names the modality that reads the items (a key of MODALITIES); `classes` names the values of
-    cond["label"], and is empty where there are no labels. Two equal sources give equal items.
+    A class may state `raw` and `classes` once for all (as ClassVars), or find them in its data.
     """
 
     name: ClassVar[str]
-    raw: ClassVar[str]
-    classes: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def raw(self) -> str:
+        """Which modality reads the items, a key of MODALITIES: "image", "points" or "array"."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the values of cond["label"], in their order; empty where there are no labels."""
+        return ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the data are: equal digests, equal items. Here: of the name and all parameters."""
+        known = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return hashlib.sha256(repr((self.name, known)).encode()).hexdigest()
+
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        """What was found and could not be read: (name, reason) of each."""
+        return ()
 
     def split(self, name: str) -> Items:
         """The part "train", "validation" or "test"; the parts have no item in common."""

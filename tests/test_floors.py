@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
-    **dict.fromkeys(["config", "tensor", "rng"], 0),
+    **dict.fromkeys(["config", "files", "tensor", "rng"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes"], 1),
     "process": 2,
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "distill"], 5),
-    **dict.fromkeys(["recipe", "run", "training"], 6),
+    **dict.fromkeys(["recipe", "run", "training", "infer", "survey", "advice"], 6),
     "report": 7,
     "serve": 8,
     "cli": 9,
@@ -28,6 +28,9 @@ ORDERED = {
     ("run", "recipe"),  # a run is a recipe with its folder
     ("training", "recipe"),
     ("training", "run"),  # a training leaves a run
+    ("infer", "recipe"),  # makes one
+    ("infer", "survey"),  # from what was found
+    ("advice", "run"),
     ("cli", ""),  # says the version
 }
 DOORS = ("unnoise", "unnoise.__main__", "unnoise.cli", "unnoise.cli.recipes")  # what --help and recipes load

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unnoise import files
 from unnoise.metrics.measure import Measure
 from unnoise.process.schedules import Cosine, Flow
 from unnoise.report import (
     curves,
     errors,
-    files,
     films,
     grids,
     html,
@@ -201,12 +201,12 @@ def test_colours_survive_greyscale(theme):
 
 
 def test_files_are_written_beside_and_renamed(tmp_path, monkeypatch):
-    path = files.write(tmp_path / "new" / "a.txt", "first")
+    path = files.put(tmp_path / "new" / "a.txt", "first")
     monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         style.save(curves.rate(HISTORY), path.with_suffix(".png"))
     with pytest.raises(OSError, match="full"):
-        files.write(path, "second")
+        files.put(path, "second")
     assert path.read_text() == "first"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"], "a part was left behind"
     with pytest.raises(ValueError, match="did you mean 'png'"):

@@ -35,10 +35,10 @@ def evaluate(
 
     import torch
 
-    from unnoise import __version__
+    from unnoise import __version__, files
     from unnoise import run as runs
     from unnoise.cli import asking, page
-    from unnoise.report import files, html
+    from unnoise.report import html
 
     opened = runs.open(run, asking.device(device))
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
@@ -71,7 +71,7 @@ def evaluate(
         "unnoise": __version__,
     }
     folder = out or run
-    metrics = files.write(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
+    metrics = files.put(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
     words = ["unnoise", "evaluate", str(run), *_flags(options, against, draws, sampler, steps, grid, guidance)]
     made = page.report(opened, rules, measures, x, plan, how, sampled, shlex.join(words), guidance)
     report = html.save(made, folder / "report.html")

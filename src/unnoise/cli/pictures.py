@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from unnoise.report import files, grids, panels, style
+from unnoise import files
+from unnoise.report import grids, panels, style
 from unnoise.report.curves import History, Levels
 from unnoise.report.html import Trajectory as Film
 from unnoise.run import Run, Trajectory
@@ -54,7 +55,7 @@ def _scatter(run: Run, x: Tensor, labels: Labels) -> Any:
         kinds = {"drawn": np.asarray(run.labels(labels, len(points))["label"]), "real": cond["label"]}
         kinds = {name: values.astype(np.int64) for name, values in kinds.items()}
     named = {"drawn": points[:, :2].astype(np.float64), "real": real[:, :2].astype(np.float64)}
-    return panels.clouds(named, title, kinds, run.recipe.source.classes)
+    return panels.clouds(named, title, kinds, run.recipe.classes)
 
 
 def singles(
@@ -75,13 +76,13 @@ def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Label
     if path.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, raw, allow_pickle=False)
-        return files.write(path, buffer.getvalue())
+        return files.put(path, buffer.getvalue())
     axes = ["x", "y", "z"][: raw.shape[1]] if raw.shape[1] <= 3 else [f"x{i}" for i in range(raw.shape[1])]
     lines = [",".join(["seed", *(["label"] if labels is not None else []), *axes])]
     for i, row in enumerate(raw):
         known = [str(seeds[i]), *([str(labels[i])] if labels is not None else [])]
         lines.append(",".join([*known, *(f"{value:.9g}" for value in row)]))
-    return files.write(path, "\n".join(lines) + "\n")
+    return files.put(path, "\n".join(lines) + "\n")
 
 
 def way(run: Run, made: Trajectory, sampler: str) -> Film:

@@ -111,9 +111,10 @@ def trajectory(
     device: Device = "auto",
 ) -> None:
     """The way from noise to data: states and beliefs of a run, step by step; a film where --out ends in .apng."""
+    from unnoise import files
     from unnoise import run as runs
     from unnoise.cli import asking, pictures
-    from unnoise.report import files, films, trajectories
+    from unnoise.report import films, trajectories
 
     opened = runs.open(run, asking.device(device))
     points = pictures.of_points(opened)
@@ -125,7 +126,7 @@ def trajectory(
     if out is not None and out.suffix.lower() == ".apng":
         rows = films.point_frames(way.states, 400, way.truth) if points else films.image_frames(way.states)
         enlarged = 1 if points else max(1, 400 // max(rows[0].size))
-        say(f"drawn in {files.write(out, films.film(rows, factor=enlarged))}")
+        say(f"drawn in {files.put(out, films.film(rows, factor=enlarged))}")
         return
     title = f"{opened.recipe.name}: {way.sampler}"
     if points:

@@ -1,5 +1,6 @@
 """Pictures inside the page: figures in two themes, tiny images at their own size, all as data."""
 
+import base64
 import io
 from collections.abc import Callable
 from html import escape
@@ -8,7 +9,7 @@ from typing import TypeAlias
 from matplotlib.figure import Figure
 from PIL import Image
 
-from unnoise.report import files, grids, style
+from unnoise.report import grids, style
 from unnoise.report.grids import Picture
 
 Draw: TypeAlias = Callable[[str], Figure]  # the name of a theme → the picture in it
@@ -34,14 +35,14 @@ def drawing(draw: Draw, alt: str, wide: bool = False, dots: bool = False) -> str
 
 
 def _data(fig: Figure) -> str:
-    return files.data_uri(style.svg(fig), "image/svg+xml")
+    return data_uri(style.svg(fig), "image/svg+xml")
 
 
 def _dots(fig: Figure) -> str:
     few = Image.open(io.BytesIO(style.png(fig))).convert("RGB").quantize(64, Image.Quantize.MEDIANCUT)
     buffer = io.BytesIO()
     few.save(buffer, "PNG", optimize=True)
-    return files.data_uri(buffer.getvalue(), "image/png")
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 def pixels(item: Picture, alt: str, factor: int) -> str:
@@ -52,9 +53,14 @@ def pixels(item: Picture, alt: str, factor: int) -> str:
 def img(data: bytes, alt: str, size: tuple[int, int], factor: int) -> str:
     """A picture at its native size, enlarged by the browser without smoothing."""
     return (
-        f'<img class="pixels" src="{files.data_uri(data, "image/png")}" alt="{escape(alt)}" '
+        f'<img class="pixels" src="{data_uri(data, "image/png")}" alt="{escape(alt)}" '
         f'width="{size[0] * factor}" height="{size[1] * factor}">'
     )
 
 
-__all__ = ["Draw", "drawing", "img", "pixels"]
+def data_uri(data: bytes, media: str) -> str:
+    """The bytes as an address that needs no network."""
+    return f"data:{media};base64,{base64.b64encode(data).decode()}"
+
+
+__all__ = ["Draw", "data_uri", "drawing", "img", "pixels"]

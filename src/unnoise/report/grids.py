@@ -16,8 +16,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from unnoise import files
 from unnoise.config import UserError
-from unnoise.report import files
 from unnoise.report.style import THEMES
 
 Picture: TypeAlias = Image.Image | np.ndarray | bytes
@@ -162,7 +162,7 @@ def png(item: Picture, settings: Mapping[str, Any] | None = None) -> bytes:
 
 def save(item: Picture, path: str | Path, settings: Mapping[str, Any] | None = None) -> Path:
     """A PNG at `path` with its settings inside; written beside and renamed."""
-    return files.write(path, png(item, settings))
+    return files.put(path, png(item, settings))
 
 
 def settings(source: str | Path | bytes) -> dict[str, Any]:

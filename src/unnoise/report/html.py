@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from unnoise import files
 from unnoise.config import UserError
 from unnoise.metrics.measure import Measure
-from unnoise.report import curves, embed, files, films, grids, panels, style, trajectories
+from unnoise.report import curves, embed, films, grids, panels, style, trajectories
 from unnoise.report.curves import History, Levels
 from unnoise.report.grids import Picture
 from unnoise.report.page import PAGE, STYLE
@@ -79,7 +80,7 @@ class Report:
 
 def save(report: Report, path: str | Path) -> Path:
     """The page at `path`, written beside and renamed."""
-    return files.write(path, page(report))
+    return files.put(path, page(report))
 
 
 def page(report: Report) -> str:
@@ -215,7 +216,7 @@ def _trajectory(report: Report) -> str:
         "From noise to data",
         drawing,
         '<div class="beside"><figure><picture><source media="(prefers-reduced-motion: reduce)" '
-        f'srcset="{files.data_uri(still, "image/png")}">'
+        f'srcset="{embed.data_uri(still, "image/png")}">'
         f"{embed.img(film, 'A film of all items turning from noise into data', frames[0].size, factor)}</picture>"
         f"<figcaption>{escape(way.sampler)}</figcaption></figure>"
         '<p class="note">The state x<sub>t</sub> is what the sampler holds; the belief is the expectation of the '

@@ -16,8 +16,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from unnoise import files
 from unnoise.config import choose
-from unnoise.report import files
 
 Numbers: TypeAlias = np.ndarray | Sequence[float] | Sequence[int]
 
@@ -160,7 +160,7 @@ def save(fig: Figure, path: str | Path) -> Path:
     """The figure at `path`, .png or .svg by its ending; written beside and renamed."""
     kind = Path(path).suffix.lower().lstrip(".")
     made: Callable[[Figure], bytes] = choose("picture format", kind, {"png": png, "svg": svg})
-    return files.write(path, made(fig))
+    return files.put(path, made(fig))
 
 
 def count_axis(axes: Axes, which: str = "x") -> None:

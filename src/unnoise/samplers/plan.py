@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unnoise import files
 from unnoise.config import UserError
 from unnoise.samplers.step import Rows, State, Step, begin, gather, pack, row_step
 from unnoise.tensor import Array, Tensor
@@ -157,9 +158,7 @@ class Plan:
 
     def save(self, path: str | File) -> None:
         """Writes the table as JSON, beside and renamed."""
-        beside = File(path).with_suffix(".tmp-plan")
-        beside.write_text(json.dumps(self.to_dict()))
-        beside.replace(path)
+        files.put(path, json.dumps(self.to_dict()))
 
     @staticmethod
     def load(path: str | File) -> "Plan":

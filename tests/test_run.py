@@ -1,6 +1,9 @@
 """A run folder is enough: it resumes to the bit, draws the same from the same seed, and refuses what does not fit."""
 
-from dataclasses import asdict, replace
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import yaml
 
 import unnoise as un
 from unnoise.config import UserError
+from unnoise.data import SOURCES
 from unnoise.recipe import load
 from unnoise.train import TrainConfig, checkpoint
 from unnoise.training import Training
@@ -191,3 +195,84 @@ def test_what_is_no_run_names_the_nearest(run, tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(run.recipe.text())
     with pytest.raises(UserError, match="no complete checkpoint yet"):
         un.open(tmp_path).sample(1)
+
+
+# --- without the data ----------------------------------------------------------------------------------------
+
+
+def test_a_run_is_sampled_without_its_data(run, tmp_path, monkeypatch):
+    """What is drawn, asked for and refused is the same; only what needs the data says that they are gone."""
+    copied = shutil.copytree(run.folder, tmp_path / "digits")
+    wanted = run.sample(3, label=[1, 2, "3"], guidance=2.0, raw=False)
+
+    def gone(*_):
+        raise UserError("there is no folder photos")
+
+    monkeypatch.setitem(SOURCES, "digits", gone)
+    opened = un.open(copied)
+    assert torch.equal(opened.sample(3, label=[1, 2, "3"], guidance=2.0, raw=False), wanted)
+    assert (opened.recipe.shape, opened.recipe.classes, opened.recipe.nulls) == (
+        (1, 8, 8),
+        tuple("0123456789"),
+        {"label": 10},
+    )
+    assert opened.recipe.nodes == run.recipe.nodes
+    with pytest.raises(UserError, match="no label 10: expected 0 to 9"):
+        opened.sample(1, label=10)
+    with pytest.raises(UserError, match=r"the data of digits is not there: .* \(.*there is no folder photos\)$"):
+        opened.evaluate()
+    (copied / "facts.json").unlink()
+    with pytest.raises(UserError, match="there is no folder photos"):
+        un.open(copied)
+
+
+def test_a_run_without_facts_asks_its_data_and_writes_them_when_it_goes_on(run, tmp_path):
+    copied = shutil.copytree(run.folder, tmp_path / "digits")
+    told = (copied / "facts.json").read_bytes()
+    (copied / "facts.json").unlink()
+    shutil.rmtree(copied / "checkpoints" / f"{384:012d}")
+    assert torch.equal(un.open(copied).sample(1, raw=False), un.open(copied).sample(1, raw=False))
+    again = un.fit("digits", copied, *TINY, resume=True)
+    assert (copied / "facts.json").read_bytes() == told
+    assert again.weights == run.weights
+    (copied / "facts.json").write_text("{}")
+    with pytest.raises(UserError, match=r"facts\.json is damaged"):
+        un.open(copied)
+
+
+def test_changed_data_are_not_gone_on_with(run, tmp_path):
+    copied = shutil.copytree(run.folder, tmp_path / "digits")
+    told = json.loads((copied / "facts.json").read_text())
+    assert (told["items"], told["shape"], len(told["digest"])) == (1131, [1, 8, 8], 64)
+    (copied / "facts.json").write_text(json.dumps({**told, "items": 1000, "digest": "0" * 64}))
+    with pytest.raises(UserError, match=r"data have changed since .* \(1,000 training items then, 1,131 now\)"):
+        Training(run.recipe, copied, resume=True)
+    (copied / "facts.json").write_text(json.dumps({**told, "digest": ""}))
+    assert Training(run.recipe, copied, resume=True).done, "nothing is known against them"
+
+
+def test_a_path_in_a_recipe_no_longer_depends_on_where_one_stands(tmp_path, monkeypatch):
+    """And data of the same content may lie elsewhere at a resume."""
+
+    @dataclass(frozen=True)
+    class Here(type(SOURCES["digits"]())):
+        path: str
+
+        @property
+        def digest(self):
+            return Path(self.path).read_text()
+
+    monkeypatch.setitem(SOURCES, "digits", Here)
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "x").write_text("content")
+    monkeypatch.chdir(tmp_path / "a")
+    run = un.fit("digits", "run", *TINY, "train.items=32", "data={kind: digits, path: x}")
+    assert run.recipe.nodes["data"]["path"] == str(tmp_path / "a" / "x")
+    monkeypatch.chdir(tmp_path)
+    assert un.open("a/run").recipe.source.path == str(tmp_path / "a" / "x")
+    moved = load("digits", [*TINY, "train.items=32", "data={kind: digits, path: b/x}"])
+    assert Training(moved, "a/run", resume=True).done
+    (tmp_path / "b" / "x").write_text("another")
+    with pytest.raises(UserError, match="data have changed"):
+        Training(moved, "a/run", resume=True)

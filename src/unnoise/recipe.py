@@ -1,5 +1,6 @@
 """A recipe: named nodes of YAML, and the objects that they describe."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import yaml
 
 from unnoise import recipes
 from unnoise.config import Tables, UserError, build, nearest
-from unnoise.data import SOURCES, Mixture, Source
+from unnoise.data import SOURCES, Items, Mixture, Source
 from unnoise.denoise import Denoiser, NetDenoiser, exact
 from unnoise.denoise.target import TARGETS, Target
 from unnoise.loop.sampling import Sampling
@@ -48,6 +49,41 @@ NODES: dict[str, tuple[Any, Any]] = {
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a run knows of its data, so that it can be sampled where these are gone."""
+
+    shape: tuple[int, ...]  # of one encoded item
+    classes: tuple[str, ...]
+    nulls: Mapping[str, float | int]
+    items: int  # in the training part
+    digest: str  # SHA-256 of what the data are; "" where a source tells none
+
+
+class Gone(Source):
+    """Stands in for data that cannot be had: whoever asks is told why, in one line."""
+
+    name = "gone"
+
+    def __init__(self, of: str, why: Exception):
+        self._told = f"the data of {of} is not there: sampling needs none, evaluation does ({why})"
+
+    @property
+    def raw(self) -> str:
+        raise UserError(self._told)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        raise UserError(self._told)
+
+    @property
+    def digest(self) -> str:
+        raise UserError(self._told)
+
+    def _split(self, name: str) -> Items:
+        raise UserError(self._told)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What a recipe describes. `nodes` is the recipe with every default written out: it makes the same again."""
 
@@ -60,17 +96,32 @@ class Recipe:
     objective: Objective
     train: TrainConfig
     sampling: Sampling
+    known: Facts | None = None  # what a run wrote down of its data; else they are asked
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of one encoded item."""
+        if self.known is not None:
+            return self.known.shape
         raw, _ = self.source.split("validation").take([0])
         return tuple(self.modality.encode(raw).shape[1:])
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels, in the order of their numbers; empty where there are none."""
+        return self.source.classes if self.known is None else self.known.classes
+
+    @property
     def nulls(self) -> dict[str, float | int]:
         """The value of each condition that means "not given"."""
-        return {"label": len(self.source.classes)} if self.source.classes else {}
+        if self.known is not None:
+            return dict(self.known.nulls)
+        return {"label": len(self.classes)} if self.classes else {}
+
+    def facts(self) -> Facts:
+        """What a run writes down of its data: all of it is read once for the digest."""
+        items, digest = len(self.source.split("train")), self.source.digest
+        return Facts(self.shape, self.classes, self.nulls, items, digest)
 
     @property
     def truth(self) -> Denoiser | None:
@@ -88,7 +139,7 @@ class Recipe:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.key(self.train.seed, "weights") >> 1)
-            context = {"shape": self.shape, "classes": len(self.source.classes)}
+            context = {"shape": self.shape, "classes": len(self.classes)}
             net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", context)
         return NetDenoiser(net, self.process, self.target)
 
@@ -114,7 +165,9 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(nodes, dict):
         raise UserError(f"{path} is no recipe: expected named nodes, such as 'data' and 'net'")
-    return resolve(str(nodes.get("name", name)), override(nodes, overrides))
+    nodes = override(nodes, overrides)
+    nodes["data"] = _absolute(nodes.get("data"))
+    return resolve(str(nodes.get("name", name)), nodes)
 
 
 def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -145,8 +198,11 @@ def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]
     return result
 
 
-def resolve(name: str, nodes: Mapping[str, Any]) -> Recipe:
-    """Objects from nodes, each validated; raises UserError with the path of what is wrong."""
+def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None) -> Recipe:
+    """Objects from nodes, each validated; raises UserError with the path of what is wrong.
+
+    known: what was written down of the data, which then need not be there.
+    """
     nodes = {key: node for key, node in nodes.items() if key != "name"}
     for key in nodes:
         if key not in NODES:
@@ -160,9 +216,14 @@ def resolve(name: str, nodes: Mapping[str, Any]) -> Recipe:
         if key == "net":  # made when weights are needed; its fields are checked by making it then
             resolved[key] = {"kind": node} if isinstance(node, str) else dict(node)
             continue
-        made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}")
+        try:
+            made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}")
+        except UserError as error:
+            if key != "data" or known is None:
+                raise
+            made[key], resolved[key] = Gone(name, error), node
     source, modality = made["data"], made["modality"]
-    if source.raw != modality.name:
+    if known is None and source.raw != modality.name:
         raise UserError(f"{name}: data '{source.name}' is of the modality '{source.raw}', got '{modality.name}'")
     recipe = Recipe(
         name=name,
@@ -174,14 +235,25 @@ def resolve(name: str, nodes: Mapping[str, Any]) -> Recipe:
         objective=made["objective"],
         train=made["train"],
         sampling=made["sample"],
+        known=known,
     )
     try:  # a sampler that cannot be written out is told of now, not after the training
         recipe.sampling.plan(recipe.process)
     except UserError as error:
         raise UserError(f"{name}: sample: {error}") from None
-    context = {"shape": recipe.shape, "classes": len(source.classes)}
+    context = {"shape": recipe.shape, "classes": len(recipe.classes)}
     _, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
     return recipe
+
+
+def _absolute(node: Any) -> Any:
+    """A data node whose `path` no longer depends on the working folder."""
+    if isinstance(node, Mapping):
+        return {
+            key: os.path.abspath(os.path.expanduser(value)) if key == "path" and isinstance(value, str) else value
+            for key, value in ((key, _absolute(value)) for key, value in node.items())
+        }
+    return node
 
 
 def _copy(nodes: Any) -> Any:
@@ -190,4 +262,4 @@ def _copy(nodes: Any) -> Any:
     return nodes
 
 
-__all__ = ["NODES", "TABLES", "Recipe", "load", "override", "resolve"]
+__all__ = ["NODES", "TABLES", "Facts", "Recipe", "load", "override", "resolve"]

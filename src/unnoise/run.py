@@ -1,5 +1,6 @@
 """A run: a folder that is enough to resume, sample, evaluate and look at a trained model."""
 
+import json
 import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +17,13 @@ from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.guide import CFG
 from unnoise.loop import Done, Engine, Event, Failed, Job, Sampling, generate, sample
 from unnoise.metrics import Measure, Protocol, protocol
-from unnoise.recipe import Recipe, resolve
+from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import Plan
 from unnoise.tensor import Array, Tensor, align
 from unnoise.train import checkpoint, history
 from unnoise.train.checkpoint import Checkpoint
 
-RECIPE, METRICS, CHECKPOINTS = "recipe.yaml", "metrics.jsonl", "checkpoints"
+RECIPE, FACTS, METRICS, CHECKPOINTS = "recipe.yaml", "facts.json", "metrics.jsonl", "checkpoints"
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
@@ -112,7 +113,7 @@ class Run:
 
     def labels(self, label: Label, count: int) -> dict[str, Tensor]:
         """The condition for `count` samples: one label for all, or one each; by number or by name. None: the null."""
-        classes = self.recipe.source.classes
+        classes = self.recipe.classes
         if not classes:
             if label is not None:
                 raise UserError(
@@ -128,7 +129,7 @@ class Run:
         return {"label": torch.tensor([self._label(entry) for entry in asked])}
 
     def _label(self, label: int | str) -> int:
-        classes = self.recipe.source.classes
+        classes = self.recipe.classes
         if isinstance(label, str):
             if label not in classes:
                 raise UserError(f"there is no label '{label}'; {nearest(label, classes)}")
@@ -260,7 +261,21 @@ def read(folder: Path) -> Recipe:
         nodes = None
     if not isinstance(nodes, dict):
         raise UserError(f"{path} is damaged: it holds no recipe")
-    return resolve(str(nodes.get("name", folder.name)), nodes)
+    return resolve(str(nodes.get("name", folder.name)), nodes, facts(folder))
 
 
-__all__ = ["Run", "Trajectory", "collect", "open", "read"]
+def facts(folder: Path) -> Facts | None:
+    """What a run wrote down of its data at its first start; an older run did not."""
+    path = folder / FACTS
+    if not path.exists():
+        return None
+    try:
+        told = json.loads(path.read_bytes())
+        return Facts(
+            tuple(told["shape"]), tuple(told["classes"]), dict(told["nulls"]), int(told["items"]), str(told["digest"])
+        )
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: with the data at hand, remove it, and they are asked instead") from None
+
+
+__all__ = ["Run", "Trajectory", "collect", "facts", "open", "read"]

@@ -3,13 +3,13 @@
 import json
 import os
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from unnoise.config import UserError
-from unnoise.recipe import Recipe, load
-from unnoise.run import CHECKPOINTS, METRICS, RECIPE, Run, read
+from unnoise.recipe import Facts, Recipe, load
+from unnoise.run import CHECKPOINTS, FACTS, METRICS, RECIPE, Run, facts, read
 from unnoise.train import ByLevel, HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock
 
 BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
@@ -26,8 +26,9 @@ class Training:
             raise UserError(
                 f"{self.folder} holds a run already: go on with --resume, or name another folder with --out"
             )
+        self.facts = recipe.facts()
         if stands:
-            _same(recipe, self.folder)
+            _same(recipe, self.facts, self.folder)
         denoiser = recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
@@ -56,7 +57,8 @@ class Training:
         if self.done:
             return
         with lock(self.folder):
-            _put(self.folder / RECIPE, self.recipe.text())
+            _put(self.folder / FACTS, json.dumps(asdict(self.facts), indent=2) + "\n")
+            _put(self.folder / RECIPE, self.recipe.text())  # the last: now a run stands
             metrics = self.folder / METRICS
             history.rewind(metrics, self.trainer.items)
             for tick in self.trainer.run():
@@ -96,15 +98,22 @@ def fit(
     return training.run()
 
 
-def _same(recipe: Recipe, folder: Path) -> None:
-    """Refuses to go on with a recipe that trains otherwise than the run was started, naming the first difference."""
+def _same(recipe: Recipe, here: Facts, folder: Path) -> None:
+    """Refuses to go on with a recipe or data that train otherwise than the run was started, naming what differs."""
+    told, other = facts(folder), "or name another folder with --out"
+    known = told is not None and told.digest and here.digest
     old, new = (_leaves(json.loads(json.dumps(nodes))) for nodes in (read(folder).nodes, recipe.nodes))
-    for path in sorted({*old, *new} - {f"train.{field}" for field in BOOKS}):
+    free = {f"train.{field}" for field in BOOKS}
+    free |= {"data.path"} if known else set()  # the content counts, wherever it lies now
+    for path in sorted({*old, *new} - free):
         if old.get(path) != new.get(path):
             raise UserError(
                 f"{folder} was started with {path} = {old.get(path)}, now it is {new.get(path)}: "
-                "resume with the same recipe, or name another folder with --out"
+                f"resume with the same recipe, {other}"
             )
+    if told is not None and (told.digest != here.digest if known else told != replace(here, digest=told.digest)):
+        counts = f" ({told.items:,} training items then, {here.items:,} now)" if told.items != here.items else ""
+        raise UserError(f"the data have changed since {folder} was started{counts}: resume with the same data, {other}")
 
 
 def _leaves(nodes: Any, path: str = "") -> dict[str, Any]:

@@ -33,7 +33,7 @@ def asked(
         raise UserError(f"--n {n} and --seeds {seed_text} ({len(given)} seeds) differ: give one of the two")
     if label is None:
         return given or list(range(n or few)), None, []
-    classes = run.recipe.source.classes
+    classes = run.recipe.classes
     if not classes:
         raise UserError(f"{run.recipe.name} was trained without labels, so --label {label} means nothing to it")
     if label == "all" and "all" not in classes:

@@ -124,7 +124,7 @@ def _preview(training: Any) -> None:
     from unnoise.cli.pictures import picture
 
     run = training.now()
-    classes, count = len(run.recipe.source.classes), PREVIEWS.get(run.recipe.modality.name, 16)
+    classes, count = len(run.recipe.classes), PREVIEWS.get(run.recipe.modality.name, 16)
     label = [i % classes for i in range(count)] if classes else None
     x = run.sample(count, label=label, raw=False)
     picture(run, x, run.folder / "samples" / f"{training.trainer.items:012d}.png", label)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unnoise.cli.advise import advise
 from unnoise.cli.evaluate import evaluate
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, sample, evaluate):
+for command in (train, sample, evaluate, advise):
     app.command()(command)
 app.add_typer(plots, name="plot")
 app.command()(recipes)

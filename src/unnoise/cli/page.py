@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from unnoise import advice
 from unnoise.cli import asking, pictures
 from unnoise.metrics import Measure, Protocol, match
 from unnoise.report.html import Cloud, Neighbour, Report
@@ -31,6 +33,13 @@ def verdict(measures: Sequence[Measure]) -> str:
         f"{start} the samples for real; furthest off: {called(worst.name)}, {figure_of(worst.value, worst.spread)} "
         f"where real items read {figure_of(worst.floor, worst.floor_spread)}."
     )
+
+
+def advised(run: Run, measures: Sequence[Measure]) -> list[str]:
+    """What the training's numbers and these measures say of the run, with the flags that change it."""
+    told = replace(advice.story(run), measures={m.name: m.to_json() for m in measures})
+    found = advice.judge(told)
+    return [" ".join([f.sentence, *([f"To change: {', '.join(f.change)}."] if f.change else [])]) for f in found]
 
 
 def report(
@@ -67,13 +76,14 @@ def report(
         shown |= {"samples": _by_class(run, first, labels), **_nearest(run, rules, measures, first)}
         count = FILM
     if x[0].numel() == 2 or not pictures.of_points(run):
-        kinds = len(recipe.source.classes)
+        kinds = len(recipe.classes)
         way = run.trajectory(range(count), plan, [i % kinds for i in range(count)] if kinds else None, guidance)
         shown["trajectory"] = pictures.way(run, way, sampler)
     return Report(
         title=f"{recipe.name} · unnoise",
         verdict=verdict(measures),
         measures=measures,
+        advice=advised(run, measures),
         facts=facts,
         history=pictures.history(run) if run.history else None,
         levels=pictures.levels(run),
@@ -91,7 +101,7 @@ def _by_class(run: Run, x: Tensor, labels: Any) -> dict[str, Any]:
     """The first samples of each class, or of all where there are none."""
     if labels is None:
         return {run.recipe.name: run.recipe.modality.decode(x[:ROW])}
-    rows = {name: np.flatnonzero(labels == k)[:ROW] for k, name in enumerate(run.recipe.source.classes)}
+    rows = {name: np.flatnonzero(labels == k)[:ROW] for k, name in enumerate(run.recipe.classes)}
     return {name: run.recipe.modality.decode(x[index.tolist()]) for name, index in rows.items() if len(index)}
 
 
@@ -122,7 +132,7 @@ def _cloud(run: Run, rules: Protocol, x: Tensor, labels: Any) -> Cloud:
     kinds: dict[str, Any] = (
         {} if labels is None else {"drawn_labels": labels[:DOTS], "real_labels": real.cond["label"][:DOTS]}
     )
-    return Cloud(drawn[:DOTS], real.items[:DOTS].astype(np.float64), classes=run.recipe.source.classes, **kinds)
+    return Cloud(drawn[:DOTS], real.items[:DOTS].astype(np.float64), classes=run.recipe.classes, **kinds)
 
 
-__all__ = ["report", "verdict"]
+__all__ = ["advised", "report", "verdict"]

@@ -66,6 +66,7 @@ class Report:
     title: str
     verdict: str  # one sentence, said first
     measures: Sequence[Measure] = ()  # what the evaluation says
+    advice: Sequence[str] = ()  # what the training's own numbers say, a sentence each, below the verdict
     facts: Mapping[str, str] | None = None  # items, seconds, parameters, device: small print under the verdict
     samples: Mapping[str, Sequence[Picture]] | None = None  # class → images
     cloud: Cloud | None = None
@@ -109,7 +110,8 @@ def _head(report: Report) -> str:
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in (report.facts or {}).items()
     )
-    return f'<h1>{escape(report.title)}</h1>\n<p class="verdict">{escape(report.verdict)}</p>' + (
+    advice = "".join(f'\n<p class="advice">{escape(sentence)}</p>' for sentence in report.advice)
+    return f'<h1>{escape(report.title)}</h1>\n<p class="verdict">{escape(report.verdict)}</p>{advice}' + (
         f'\n<dl class="facts">{facts}</dl>' if facts else ""
     )
 

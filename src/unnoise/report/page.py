@@ -43,6 +43,8 @@ h1 { font-size: 1.15rem; line-height: 1.3; margin: 0 0 .5rem; color: var(--muted
 h2 { font-size: 1.2rem; line-height: 1.3; margin: 0 0 .9rem }
 .verdict { font-size: 1.6rem; line-height: 1.3; margin: 0 0 1.25rem; font-weight: 600; max-width: 34em;
   text-wrap: pretty }
+.advice { max-width: 44em; margin: 0 0 .6rem }
+.advice + .facts { margin-top: 1.25rem }
 section { margin-top: 3rem }
 .note { color: var(--muted); font-size: .9rem; max-width: 44em; margin: .8rem 0 0 }
 .facts { display: flex; flex-wrap: wrap; gap: .6rem 2rem; margin: 0 }

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from unnoise import files
+from unnoise.config import UserError
+from unnoise.data import Items
 from unnoise.report import grids, panels, style
 from unnoise.report.curves import History, Levels
 from unnoise.report.html import Trajectory as Film
@@ -46,16 +48,25 @@ def picture(
 
 def _scatter(run: Run, x: Tensor, labels: Labels) -> Any:
     points = run.recipe.modality.quantise(x)
-    held_out = run.recipe.source.split("validation")
-    real, cond = held_out.take(np.arange(min(len(held_out), DOTS)))
     title = f"{run.recipe.name}: {len(points)} samples"
     title += f", the first two of {points.shape[1]} coordinates" if points.shape[1] > 2 else ""
-    kinds = None
-    if labels is not None:
-        kinds = {"drawn": np.asarray(run.labels(labels, len(points))["label"]), "real": cond["label"]}
-        kinds = {name: values.astype(np.int64) for name, values in kinds.items()}
-    named = {"drawn": points[:, :2].astype(np.float64), "real": real[:, :2].astype(np.float64)}
+    named = {"drawn": points[:, :2].astype(np.float64)}
+    kinds = None if labels is None else {"drawn": np.asarray(run.labels(labels, len(points))["label"])}
+    found = real(run)
+    if found is not None:
+        named["real"] = found.items[:, :2].astype(np.float64)
+        kinds = None if kinds is None else {**kinds, "real": found.cond["label"]}
+    kinds = None if kinds is None else {name: values.astype(np.int64) for name, values in kinds.items()}
     return panels.clouds(named, title, kinds, run.recipe.classes)
+
+
+def real(run: Run) -> Items | None:
+    """Held-out items to stand beside drawn ones; None where a run is sampled without its data."""
+    try:
+        held_out = run.recipe.source.split("validation")
+    except UserError:
+        return None
+    return Items(*held_out.take(np.arange(min(len(held_out), DOTS))))
 
 
 def singles(
@@ -96,7 +107,8 @@ def way(run: Run, made: Trajectory, sampler: str) -> Film:
     if not of_points(run):
         states, beliefs = ([decode(x) for x in moments] for moments in (shown, believed))
         return Film(times, states, beliefs, None, sampler)
-    truth = run.recipe.source.split("validation").items[:DOTS, :2].astype(np.float64)
+    found = real(run)
+    truth = None if found is None else found.items[:, :2].astype(np.float64)
     rows = (np.stack([quantise(x)[:, :2] for x in moments]) for moments in (shown, believed))
     states, beliefs = (row.astype(np.float64) for row in rows)
     return Film(times, states, beliefs, truth, sampler)
@@ -122,4 +134,4 @@ def _first(held_out: Mapping[str, Any]) -> Any:
     return next(iter(held_out.values()))
 
 
-__all__ = ["history", "levels", "numbers", "of_points", "picture", "singles", "way"]
+__all__ = ["history", "levels", "numbers", "of_points", "picture", "real", "singles", "way"]

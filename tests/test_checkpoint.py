@@ -1,7 +1,10 @@
 """What training leaves on the disk: a resume that is bit-exact, and a folder that is never half a checkpoint."""
 
+import errno
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -9,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from faults import KINDS, Disk
 
 from unnoise import rng
 from unnoise.config import UserError
@@ -92,7 +96,7 @@ def test_a_resumed_training_is_the_training_that_never_stopped(tmp_path, net, ac
 
     assert hashes(stopped / f"{330:012d}") == hashes(straight / f"{330:012d}")
     assert sorted(hashes(straight / f"{330:012d}")) == [
-        "ema-0.05.safetensors", "ema-0.2.safetensors", "net.safetensors", "optimiser.safetensors", "state.json",
+        "ema-0.05.safetensors", "ema-0.1.safetensors", "ema-0.2.safetensors", "net.safetensors", "optimiser.safetensors", "state.json",
     ]  # fmt: skip
     assert metrics.read_text() == (tmp_path / "straight.jsonl").read_text()
 
@@ -154,40 +158,33 @@ def test_a_resume_elsewhere_says_what_differs(tmp_path):
 # ---------------------------------------------------------------- the folder
 
 
-@pytest.mark.parametrize("fails_at", range(8))
-def test_an_interrupted_save_leaves_the_one_before(tmp_path, monkeypatch, fails_at):
-    """Cut off at each write, sync and rename in turn; then saved again in the same place."""
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_save_leaves_the_one_before(tmp_path, kind, fault):
+    """At every call of every kind in turn; then saved again in the same place."""
     checkpoint.write(tmp_path, 10, TENSORS, {"seed": 0})
     before = hashes(tmp_path / f"{10:012d}")
-    calls = iter(range(100))
-
-    def cut(name, original):
-        def call(*arguments):
-            if next(calls) == fails_at:
-                if name == "_put":  # half of the bytes reach the disk
-                    arguments[0].write_bytes(arguments[1][: len(arguments[1]) // 2])
-                raise KeyboardInterrupt
-            return original(*arguments)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_put", cut("_put", checkpoint._put))
-        patch.setattr(checkpoint, "_sync", cut("_sync", checkpoint._sync))
-        patch.setattr(checkpoint.os, "rename", cut("rename", checkpoint.os.rename))
-        try:
-            checkpoint.write(tmp_path, 20, TENSORS, {"seed": 0})
-            complete = True
-        except KeyboardInterrupt:
-            complete = False
-    assert complete == (fails_at > 5)  # three files, two syncs, one rename between them
-    renamed = fails_at >= 5
-    assert checkpoint.newest(tmp_path).items == (20 if renamed else 10)
-    assert hashes(tmp_path / f"{10:012d}") == before
-    path = checkpoint.write(tmp_path, 20, TENSORS, {"seed": 0})
-    assert torch.equal(checkpoint.newest(tmp_path).tensors("net")["a"], TENSORS["net"]["a"])
-    checkpoint.prune(tmp_path, keep=1)
-    assert list(tmp_path.iterdir()) == [path]
+    for at in range(1, 100):
+        path, error = tmp_path / f"{20:012d}", None
+        with Disk(tmp_path, kind, at, fault) as disk:
+            try:
+                checkpoint.write(tmp_path, 20, TENSORS, {"seed": 0})
+            except OSError as raised:
+                error = raised
+        assert (error is None) == (disk.met is None)
+        if error is None:
+            break
+        assert str(error) == f"cannot write {path}: {os.strerror(fault)[0].lower()}{os.strerror(fault)[1:]}"
+        newest = checkpoint.newest(tmp_path)
+        assert newest.items == (20 if path.exists() else 10), "what bears a name is whole"
+        assert hashes(tmp_path / f"{10:012d}") == before
+        checkpoint.write(tmp_path, 20, TENSORS, {"seed": 0})
+        assert torch.equal(checkpoint.newest(tmp_path).tensors("net")["a"], TENSORS["net"]["a"])
+        checkpoint.prune(tmp_path, keep=2)
+        assert sorted(p.name for p in tmp_path.iterdir()) == [f"{10:012d}", f"{20:012d}"]
+        shutil.rmtree(path)
+    # three files; they, two folders synced, and the folder itself
+    assert at - 1 == {"open": 5, "write": 3, "fsync": 5, "rename": 1, "mkdir": 1, "truncate": 0}[kind]
 
 
 def test_damage_is_seen_and_passed_over(tmp_path):

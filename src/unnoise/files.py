@@ -34,7 +34,7 @@ def put(path: str | Path, data: bytes | str) -> Path:
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     with naming(path):
-        os.makedirs(path.parent, exist_ok=True)
+        _folder(path.parent)
         try:
             _fill(beside, data.encode() if isinstance(data, str) else data)
             os.replace(beside, path)
@@ -54,7 +54,7 @@ def put_folder(path: Path, contents: Iterable[tuple[str, bytes]]) -> Path:
     """
     beside = path.with_name(f"{UNFINISHED}{path.name}")
     with naming(path):
-        os.makedirs(path.parent, exist_ok=True)
+        _folder(path.parent)
         _remove(beside)
         try:
             os.mkdir(beside)
@@ -118,6 +118,11 @@ def sweep(folder: Path) -> None:
         elif not _lives(path.name.split(".")[-2]):
             with suppress(OSError):
                 os.unlink(path)
+
+
+def _folder(path: Path) -> None:
+    if not path.is_dir():
+        os.makedirs(path, exist_ok=True)
 
 
 def _fill(path: Path, data: bytes) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from unnoise import recipes
 from unnoise.config import Tables, UserError, build, nearest
-from unnoise.data import SOURCES, Items, Mixture, Source
+from unnoise.data import SOURCES, Items, Mixture, Source, settled
 from unnoise.denoise import Denoiser, NetDenoiser, exact
 from unnoise.denoise.target import TARGETS, Target
 from unnoise.loop.sampling import Sampling
@@ -213,6 +213,8 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None) -> 
         node = nodes.get(key, default)
         if node is None:
             raise UserError(f"{name} has no node '{key}'; a recipe names at least data, modality and net")
+        if key == "modality":  # `data` stands for what the data say, and is written out once
+            node = settled(node, made["data"])
         if key == "net":  # made when weights are needed; its fields are checked by making it then
             resolved[key] = {"kind": node} if isinstance(node, str) else dict(node)
             continue

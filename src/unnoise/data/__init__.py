@@ -1,24 +1,33 @@
 """Where items come from: data sets and drawn worlds, each split into train, validation and test."""
 
+from unnoise.data.array import Array
+from unnoise.data.bundled import Bundled
 from unnoise.data.digits import Digits
+from unnoise.data.finite import Finite
 from unnoise.data.mixture import Mixture
 from unnoise.data.points import Checkerboard, Classes2d, Gaussians8, Moons, Plane, Spiral, SwissRoll
 from unnoise.data.shapes import Shapes
 from unnoise.data.source import SPLITS, Items, Source, World, join
+from unnoise.data.standard import settled, standard
+from unnoise.data.table import Table
 
 SOURCES: dict[str, type[Source]] = {
     source.name: source
     for source in (
         Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Shapes,
+        Table, Array, Bundled,
     )
 }  # fmt: skip
 
 __all__ = [
     "SOURCES",
     "SPLITS",
+    "Array",
+    "Bundled",
     "Checkerboard",
     "Classes2d",
     "Digits",
+    "Finite",
     "Gaussians8",
     "Items",
     "Mixture",
@@ -28,6 +37,9 @@ __all__ = [
     "Source",
     "Spiral",
     "SwissRoll",
+    "Table",
     "World",
     "join",
+    "settled",
+    "standard",
 ]

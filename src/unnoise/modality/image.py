@@ -66,6 +66,10 @@ class Image(Modality):
         bytes_ = np.moveaxis(np.rint(255 * share).astype(np.uint8), 1, -1)
         return [PIL.Image.fromarray(item[..., 0] if item.shape[-1] == 1 else item) for item in bytes_]
 
+    def show(self, x: Float[Tensor, "B C H W"]) -> list[PIL.Image.Image]:
+        """What a person looks at: the pictures."""
+        return self.decode(x)
+
     def render(self, x: Float[Tensor, "C H W"], upscale: int = 1) -> tuple[bytes, str]:
         """PNG; every pixel is drawn as upscale by upscale pixels, for pictures too small to see."""
         if upscale < 1:

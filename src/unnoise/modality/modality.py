@@ -28,6 +28,10 @@ class Modality(ABC):
     def quantise(self, x: Float[Tensor, "B *dims"]) -> Raw:
         """Samples in the raw units and, where the raw data are whole numbers, on them: what metrics see."""
 
+    def distances(self, raw: Raw) -> Raw:
+        """Raw items (N, ...) as numbers whose distances mean something: as they are, unless their units differ."""
+        return raw
+
     @abstractmethod
     def decode(self, x: Float[Tensor, "B *dims"]) -> list[Any]:
         """Samples → a list of the things that a person works with."""

@@ -1,0 +1,165 @@
+"""Data that is all there: read once, divided by content, told apart by a digest."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unnoise.config import UserError
+from unnoise.data.source import SPLITS, Items, Raw, Source
+from unnoise.data.split import divide
+
+_CHUNK = 1 << 22  # numbers looked at together: what is mapped from a file is read a part at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What was read: items (N, ...), labels (N,) as places in `classes`, and what is to be said of the reading."""
+
+    items: Raw
+    labels: npt.NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()  # the columns of a table in the order of the file, the label's among them
+    label: str = ""  # the label's column
+    warnings: tuple[str, ...] = ()
+    dropped: Sequence[tuple[str, str]] = field(default_factory=tuple)  # (which, why) of what was left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finite(Source):
+    """A source whose items are all there.
+
+    held_out: the share of the items for validation, and again for test; seed: which they are. An item's part
+    depends on its content, label included, and on the seed alone (`divide`). Items keep the order of the file
+    within each part.
+    """
+
+    held_out: float = 0.1
+    seed: int = 0
+
+    @abstractmethod
+    def _read(self) -> Content:
+        """All items, checked: every number finite."""
+
+    @abstractmethod
+    def standard(self) -> dict[str, Any]:
+        """The modality that suits the data, a node with every number that it takes from the training part."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._content.classes
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items each class has, in all parts together; empty where there are no labels."""
+        labels = self._content.labels
+        if labels is None:
+            return {}
+        return dict(zip(self.classes, np.bincount(labels, minlength=len(self.classes)).tolist(), strict=True))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on what a person should know of these data before training on them."""
+        return self._content.warnings
+
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        return self._content.dropped
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the items in their order, of labels, names and shapes."""
+        return self._ordered[2]
+
+    def _split(self, name: str) -> Items:
+        content, bounds, _ = self._ordered
+        first, last = bounds[name]
+        cond: Mapping[str, Raw] = {} if content.labels is None else {"label": content.labels[first:last]}
+        return Items(content.items[first:last], cond)
+
+    @property
+    def _content(self) -> Content:
+        return self._ordered[0]
+
+    @cached_property
+    def _ordered(self) -> tuple[Content, dict[str, tuple[int, int]], str]:
+        """The content with its parts one after the other, where each begins and ends, and the digest.
+
+        The parts are views of one array, so that nothing is held twice.
+        """
+        content = self._read()
+        names = [] if content.labels is None else [content.classes[k].encode() for k in content.labels]
+        digests = list(_digests(content.items, names))
+        about = (content.items.shape, str(content.items.dtype), content.classes, content.header, content.label)
+        whole = hashlib.sha256(repr(about).encode())
+        for digest in digests:
+            whole.update(digest)
+        try:
+            parts = divide(digests, self.held_out, self.seed)
+        except UserError as error:
+            raise UserError(f"{self._called}: {error}") from None
+        order = np.concatenate([parts[name] for name in SPLITS])
+        ends = np.cumsum([len(parts[name]) for name in SPLITS]).tolist()
+        bounds = {name: (end - len(parts[name]), end) for name, end in zip(SPLITS, ends, strict=True)}
+        labels = None if content.labels is None else content.labels[order]
+        given = Content(
+            content.items[order],
+            labels,
+            content.classes,
+            content.header,
+            content.label,
+            content.warnings,
+            content.dropped,
+        )
+        return given, bounds, whole.hexdigest()
+
+    @property
+    @abstractmethod
+    def _called(self) -> str:
+        """What the data are called in a message: the path of their file."""
+
+
+def _digests(items: Raw, names: Sequence[bytes]) -> Iterator[bytes]:
+    """SHA-256 of each item's numbers, little-endian, and of the name of its label."""
+    for rows in chunks(items):
+        part = np.ascontiguousarray(items[rows])
+        part = part.astype(part.dtype.newbyteorder("<"), copy=False)
+        for i, item in enumerate(part, rows.start):
+            yield hashlib.sha256(item.tobytes() + (names[i] if names else b"")).digest()
+
+
+def chunks(items: Raw) -> Iterator[slice]:
+    """Slices of rows, each of some millions of numbers."""
+    step = max(1, _CHUNK // max(1, items[:1].size))
+    for first in range(0, len(items), step):
+        yield slice(first, min(first + step, len(items)))
+
+
+def moments(items: Raw, axes: tuple[int, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and deviation in float64 over `axes` (the items' among them), a part at a time, each about a first mean."""
+    first = items[: max(1, min(len(items), 1024))].astype(np.float64).mean(axis=axes, keepdims=True)
+    count, total, square = 0, np.zeros_like(first), np.zeros_like(first)
+    for rows in chunks(items):
+        part = items[rows].astype(np.float64) - first
+        total += part.sum(axis=axes, keepdims=True)
+        square += (part**2).sum(axis=axes, keepdims=True)
+        count += part.size // total.size
+    shift = total / count
+    variance = np.maximum(square / count - shift**2, 0)
+    # Where all are one number the sums leave rounding behind, and that is no deviation.
+    variance[variance < (1e-12 * np.abs(first + shift)) ** 2] = 0
+    return np.squeeze(first + shift, axis=axes), np.sqrt(np.squeeze(variance, axis=axes))
+
+
+def named(values: Sequence[Any] | npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Labels as places in the sorted names: whole numbers by size, names by letters."""
+    kinds, places = np.unique(np.asarray(values), return_inverse=True)
+    return places.reshape(-1).astype(np.int64), tuple(str(kind) for kind in kinds.tolist())
+
+
+__all__ = ["Content", "Finite", "chunks", "moments", "named"]

@@ -1,0 +1,175 @@
+"""Tables of numbers: CSV, TSV and parquet files, one row an item, one column its label if one is named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from unnoise.config import UserError, nearest
+from unnoise.data import columnar, delimited
+from unnoise.data.finite import Content, Finite, named
+from unnoise.data.paths import found
+from unnoise.data.split import Indices
+from unnoise.data.standard import standardised
+from unnoise.tensor import Array
+
+LARGEST = 1e100  # beyond it squares and differences leave the range of numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Finite):
+    """A file of rows of numbers, items (N, D) float64 in the order of the file; label int64 if a column is named.
+
+    path: .csv, .tsv or .txt of fields between commas, semicolons or tabs in UTF-8, or .parquet. columns: of numbers;
+    silent: all but the label and what `drop` names. label: a column whose values are class names. missing: "refuse"
+    rows in which a value is missing, or "drop" them. delimiter and header: told from the first lines where silent.
+    """
+
+    path: str
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+    drop: tuple[str, ...] = ()
+    missing: Literal["refuse", "drop"] = "refuse"
+    delimiter: str | None = None
+    header: bool | None = None
+
+    name: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        marks = delimited.DELIMITERS
+        if self.delimiter is not None and self.delimiter not in marks and len(self.delimiter) != 1:
+            raise UserError(f"a delimiter is one character, or {', '.join(marks)}, got '{self.delimiter}'")
+
+    @property
+    def raw(self) -> str:
+        return "points"
+
+    def standard(self) -> dict[str, Any]:
+        """Points with mean and deviation of each column over the training part, its name and its decimals."""
+        return standardised(self.split("train"), self._content)
+
+    @property
+    def _called(self) -> str:
+        return self.path
+
+    def _read(self) -> Content:
+        path = found(self.path)
+        if path.suffix.lower() in columnar.ENDINGS:
+            names = columnar.header(path)
+            wanted = self._wanted(names)
+            table = columnar.read(path, wanted, self.label)
+        else:
+            names, mark, first = delimited.header(path, self.delimiter, self.header)
+            wanted = self._wanted(names)
+            table = delimited.read(path, mark, first, names, wanted, self.label)
+        return self._checked(table, names, wanted)
+
+    def _wanted(self, names: Sequence[str]) -> list[str]:
+        """The columns of numbers, in the order of the file."""
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                places = [k + 1 for k, other in enumerate(names) if other == name]
+                raise UserError(f"{self.path} has {len(places)} columns named '{name}' (numbers {_listed(places)})")
+        asked = [
+            ("label", self.label),
+            *(("columns", c) for c in self.columns or ()),
+            *(("drop", c) for c in self.drop),
+        ]
+        for what, name in asked:
+            if name is not None and name not in names:
+                raise UserError(f"{self.path} has no column '{name}' ({what}); {nearest(name, list(names))}")
+        if self.label is not None and self.label in (self.columns or ()):
+            raise UserError(f"{self.path}: '{self.label}' is the label, so it is no column of numbers too")
+        left = [n for n in names if n != self.label and n not in self.drop]
+        wanted = left if self.columns is None else [name for name in left if name in self.columns]
+        if not wanted:
+            raise UserError(f"{self.path} has no column of numbers left, of {_listed(names)}")
+        return wanted
+
+    def _checked(self, table: delimited.Columns, names: Sequence[str], wanted: Sequence[str]) -> Content:
+        """Without missing values, or with them refused; every number finite; labels as classes."""
+        numbers, places, said = table.numbers, table.labels, list[str]()
+        if self.columns is None and len(wanted) > 1 and _counts(numbers[:, 0]):
+            said.append(f"'{wanted[0]}' only numbers the rows and is left out (name the columns to keep it)")
+            numbers, wanted = numbers[:, 1:], wanted[1:]
+        with np.errstate(invalid="ignore"):
+            broken = np.abs(numbers) > LARGEST
+        if broken.any():
+            row, column = (int(index) for index in np.argwhere(broken)[0])
+            raise UserError(
+                f"{self.path}, line {table.lines[row]}: column '{wanted[column]}' has {numbers[row, column]:g} "
+                f"({int(broken.sum())} such in all); expected finite numbers, {LARGEST:g} at most"
+            )
+        gaps = {name: int(np.isnan(numbers[:, k]).sum()) for k, name in enumerate(wanted)}
+        absent = np.asarray(np.isnan(numbers).any(axis=1))
+        if places is not None and self.label is not None and "" in table.kinds:
+            unnamed = places == table.kinds.index("")
+            gaps[self.label] = int(unnamed.sum())
+            absent |= unnamed
+        dropped: list[tuple[str, str]] = []
+        if absent.any():
+            told = ", ".join(f"{count} in '{name}'" for name, count in gaps.items() if count)
+            if self.missing == "refuse":
+                raise UserError(
+                    f"{self.path} misses {sum(gaps.values())} values ({told}) in {int(absent.sum())} of {len(absent)} "
+                    "rows: fill them in, or leave these rows out (missing: drop)"
+                )
+            dropped = [(f"line {line}", "a value is missing") for line in table.lines[absent].tolist()]
+            numbers, places = numbers[~absent], None if places is None else places[~absent]
+            if not len(numbers):
+                raise UserError(f"{self.path} has no row without a missing value ({told})")
+            said.append(f"{len(dropped)} of {len(absent)} rows miss a value and are left out")
+        labels, classes = self._classes(places, table.kinds) if places is not None else (None, ())
+        said += _odd(numbers, wanted)
+        header = tuple(name for name in names if name in wanted or name == self.label)
+        return Content(numbers, labels, classes, header, self.label or "", tuple(said), tuple(dropped))
+
+    def _classes(self, places: Indices, kinds: list[str]) -> tuple[Indices, tuple[str, ...]]:
+        """Labels as places in the sorted names; whole numbers are sorted by size."""
+        used = np.unique(places).tolist()
+        values = [kinds[k] for k in used]
+        if len(values) > max(2, len(places) // 2):
+            raise UserError(
+                f"{self.path}: the label '{self.label}' has {len(values)} different values in {len(places)} rows; "
+                "a label names the few classes that rows belong to"
+            )
+        whole = all(value.lstrip("+-").isdecimal() and str(int(value)) == value for value in values)
+        at, classes = named(np.array([int(value) for value in values]) if whole else values)
+        where = np.zeros(len(kinds), np.int64)
+        where[used] = at
+        return where[places], classes
+
+
+def _counts(column: Array) -> bool:
+    """Whether a column is 0, 1, 2 .. or 1, 2, 3 ..: the number of the row, and nothing of the item."""
+    return len(column) > 2 and column[0] in (0, 1) and bool((np.diff(column) == 1).all())
+
+
+def _odd(numbers: Array, names: Sequence[str]) -> list[str]:
+    """What a person should know of the columns: the constant ones, and those with heavy tails."""
+    said: list[str] = []
+    constant = [name for name, low, high in zip(names, numbers.min(0), numbers.max(0), strict=True) if low == high]
+    if constant:
+        said.append(f"{_quoted(constant)} the same value in every row: kept with a scale of 1, or leave out with drop")
+    low, high = np.quantile(numbers, [0.25, 0.75], axis=0)
+    spread = numbers.std(axis=0)
+    heavy = [n for n, gap, sd in zip(names, high - low, spread, strict=True) if 0 < gap < 0.2 * sd]
+    if heavy:
+        said.append(
+            f"{_quoted(heavy)} heavy tails: half of all rows lie within a fifth of a deviation, which the few largest "
+            "set; a logarithm or a root of such a column is learned better"
+        )
+    return said
+
+
+def _quoted(names: Sequence[str]) -> str:
+    few = ", ".join(f"'{name}'" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{few} {'has' if len(names) == 1 else 'have'}"
+
+
+def _listed(things: Sequence[object]) -> str:
+    return ", ".join(map(str, things))
+
+
+__all__ = ["Table"]

@@ -57,7 +57,7 @@ def gaussian_items(n=512, std=(1.0, 0.5), label=False):
 
 
 def small_trainer(process=None, target="velocity", double=False, nulls=None, items=None, net_options=None, **fields):
-    fields = {"items": 320, "batch": 32, "log_every": 32, "warmup": 64, "lr": 1e-2, **fields}
+    fields = {"items": 320, "batch": 32, "log_every": 32, "warmup": 64, "lr": 1e-2, "snapshots": 0, **fields}
     with torch.random.fork_rng():
         torch.manual_seed(1)
         net = MLP((2,), width=16, depth=1, embed_width=16, features=8, classes=3, **(net_options or {}))

@@ -23,7 +23,8 @@ from unnoise.tensor import Array, Tensor, align
 from unnoise.train import checkpoint, history
 from unnoise.train.checkpoint import Checkpoint
 
-RECIPE, FACTS, METRICS, CHECKPOINTS = "recipe.yaml", "facts.json", "metrics.jsonl", "checkpoints"
+RECIPE, FACTS, METRICS = "recipe.yaml", "facts.json", "metrics.jsonl"
+CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
@@ -218,7 +219,7 @@ class Run:
 
     def protocol(self, against: str = "test") -> Protocol:
         """How this run's data is judged: so many draws of so many samples, against that part of the data."""
-        return protocol(self.recipe.source, against)
+        return protocol(self.recipe.source, against, self.recipe.modality)
 
     def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
         """The table for samples (draws·count, ...), one of each label that `rules` names."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from unnoise.config import UserError
 from unnoise.recipe import Facts, Recipe, load
-from unnoise.run import CHECKPOINTS, FACTS, METRICS, RECIPE, Run, facts, read
-from unnoise.train import ByLevel, HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock
+from unnoise.run import CHECKPOINTS, FACTS, METRICS, RECIPE, SNAPSHOTS, Run, facts, read
+from unnoise.train import ByLevel, HeldOut, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock, posthoc
 
 BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
 
@@ -61,6 +61,7 @@ class Training:
             _put(self.folder / RECIPE, self.recipe.text())  # the last: now a run stands
             metrics = self.folder / METRICS
             history.rewind(metrics, self.trainer.items)
+            posthoc.rewind(self.folder / SNAPSHOTS, self.trainer.items)
             for tick in self.trainer.run():
                 record: dict[str, Any] = tick.record() if tick.log else {"items": tick.items}
                 if tick.validate:
@@ -68,6 +69,8 @@ class Training:
                     record["held_out"] = {name: found.record() for name, found in self.held_out.items()}
                 if len(record) > 1:
                     history.append(metrics, record)
+                if tick.snapshot:  # before the checkpoint: whatever goes on from there has it
+                    self.trainer.snapshot(self.folder / SNAPSHOTS)
                 if tick.checkpoint:
                     self.trainer.save(self.folder / CHECKPOINTS)
                 yield tick

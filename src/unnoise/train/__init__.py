@@ -1,6 +1,6 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
-from unnoise.train import checkpoint, history
+from unnoise.train import checkpoint, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
@@ -39,4 +39,5 @@ __all__ = [
     "fit",
     "history",
     "lock",
+    "posthoc",
 ]

@@ -29,6 +29,7 @@ class TrainConfig:
     decay: str = "linear"  # how lr falls to 0 after that: constant, linear, cosine
     clip: float = 1.0  # the largest norm of a gradient; 0: any
     ema: tuple[float, ...] = (0.1,)  # widths of the weights' averages, as shares of the items seen; the first samples
+    snapshots: int = 4  # of two averages, kept along the way: of them any other width is made after training; 0: none
     precision: Literal["float32", "bfloat16"] = "float32"  # of products and convolutions; weights stay float32
     drop: float | dict[str, float] = 0.1  # how often a condition is replaced by its null; one number or each by name
     seed: int = 0  # of order, noise, levels, nulls and dropout
@@ -45,7 +46,7 @@ class TrainConfig:
         for name in ("items", "batch", "accumulate", "log_every", "validate_items", "keep"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        names = ("warmup", "validate_every", "sample_every", "checkpoint_every", "milestone_every")
+        names = ("warmup", "snapshots", "validate_every", "sample_every", "checkpoint_every", "milestone_every")
         for name in (*names, "weight_decay", "clip", "epsilon"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")

@@ -42,19 +42,38 @@ class Power:
 
 
 class Averages:
-    """Averages of one network's weights, each held as a network of its own: ready to be asked, never trained."""
+    """Averages of one network's weights, each held as a network of its own: ready to be asked, never trained.
 
-    def __init__(self, net: nn.Module, kinds: Sequence[Power]):
-        """net: in the layout that it is trained in (see Flat), from which the copies take theirs."""
-        self._kinds = tuple(kinds)
+    Those that are `tracked` beside, for what may be wanted after training, are vectors alone.
+    """
+
+    def __init__(self, net: nn.Module, flat: Flat, kinds: Sequence[Power], tracked: Sequence[Power] = ()):
+        """net: laid out in `flat`, as it is trained; the copies take their layout from it."""
         copies = {str(kind): deepcopy(net) for kind in kinds}
-        self.flats = {name: Flat(copy) for name, copy in copies.items()}
+        flats = {name: Flat(copy) for name, copy in copies.items()}
+        self._kinds = {str(kind): kind for kind in (*kinds, *tracked)}
+        self._flat = flat
         self.nets = {name: copy.eval().requires_grad_(False) for name, copy in copies.items()}
+        self.vectors = {name: flats.get(name, flat).vector for name in self._kinds}
+        self.vectors |= {name: vector.clone() for name, vector in self.vectors.items() if name not in flats}
 
     def update(self, weights: Float[Tensor, "P"], before: int, after: int) -> None:
         """Takes in the weights as they are after the items from `before` to `after`."""
-        for kind, flat in zip(self._kinds, self.flats.values(), strict=True):
-            flat.vector.lerp_(weights, 1 - kind.kept(before, after))
+        for name, kind in self._kinds.items():
+            self.vectors[name].lerp_(weights, 1 - kind.kept(before, after))
+
+    def forget(self, name: str) -> None:
+        """Tracks it no longer."""
+        del self._kinds[name], self.vectors[name]
+
+    def fill(self, weights: Float[Tensor, "P"]) -> None:
+        """Begins anew: all averages are these weights."""
+        for vector in self.vectors.values():
+            vector.copy_(weights)
+
+    def named(self, name: str) -> dict[str, Tensor]:
+        """An average by the names of the network's parameters, as views."""
+        return self._flat.named(self.vectors[name])
 
 
 __all__ = ["Averages", "Power"]

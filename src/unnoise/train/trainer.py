@@ -17,7 +17,7 @@ from unnoise.config import UserError, choose
 from unnoise.denoise import NetDenoiser
 from unnoise.nets import Net
 from unnoise.tensor import Tensor, align, send
-from unnoise.train import checkpoint
+from unnoise.train import checkpoint, posthoc
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
@@ -51,6 +51,7 @@ class Tick(NamedTuple):
     log: bool
     validate: bool
     sample: bool
+    snapshot: bool
     checkpoint: bool
     end: bool
 
@@ -86,7 +87,9 @@ class Trainer:
         self._held_out = held_out
         self._flat = Flat(denoiser.net)
         self._optimiser = Optimiser(self._flat, config)
-        self._averages = Averages(denoiser.net, [Power(width) for width in config.ema])
+        tracked = [Power(width) for width in (posthoc.WIDTHS if config.snapshots else ())]
+        self._averages = Averages(denoiser.net, self._flat, [Power(width) for width in config.ema], tracked)
+        self._snapshots = posthoc.marks(config.items, config.snapshots)
         with warnings.catch_warnings():  # what there is to warn of was said of the denoiser itself
             warnings.simplefilter("ignore")
             self.averaged = {k: replace(denoiser, net=_net(net)) for k, net in self._averages.nets.items()}
@@ -164,12 +167,18 @@ class Trainer:
         files = {
             "net": self.denoiser.net.state_dict(),
             "optimiser": self._optimiser.tensors(),
-            **{f"ema-{name}": net.state_dict() for name, net in self._averages.nets.items()},
+            **{f"ema-{name}": self._average(name) for name in self._averages.vectors},
         }
         state = {"seed": self.config.seed, "skipped": self.skipped, "failures": self._failures, **self._setting()}
         self._last = checkpoint.write(folder, self.items, files, state)
         checkpoint.prune(folder, self.config.keep, self.config.milestone_every)
         return self._last
+
+    def snapshot(self, folder: Path) -> Path:
+        """The tracked averages as they stand, in half precision, from which others are made after training."""
+        widths = [str(Power(width)) for width in posthoc.WIDTHS]
+        parts = {f"ema-{name}": posthoc.half(self._averages.named(name)) for name in widths}
+        return checkpoint.write(folder, self.items, parts, {"seed": self.config.seed})
 
     def restore(self, found: Checkpoint) -> None:
         """Takes up training where the checkpoint left it. In the same setting, bit by bit as if it had not stopped."""
@@ -181,11 +190,20 @@ class Trainer:
             warnings.warn(f"resumed in another setting, so bits may differ: {', '.join(changed)}", stacklevel=2)
         fit(self.denoiser.net.state_dict(), found.tensors("net"), found.path)
         self._optimiser.load(found.tensors("optimiser"), found.path)
-        for name, net in self._averages.nets.items():
-            fit(net.state_dict(), found.tensors(f"ema-{name}"), found.path)
+        for name in list(self._averages.vectors):
+            if name not in self._averages.nets and f"ema-{name}.safetensors" not in found.state["files"]:
+                self._averages.forget(name)  # a run from before there were snapshots goes on without
+                self._snapshots = ()
+            else:
+                fit(self._average(name), found.tensors(f"ema-{name}"), found.path)
         self.items, self.skipped = found.items, found.state["skipped"]
         self._failures, self._last = found.state["failures"], found.path
         self._since, self._norms, self._read = [], [], []
+
+    def _average(self, name: str) -> dict[str, Tensor]:
+        """An average as a network's state; its parameters are the average's own, to be written to."""
+        net = self._averages.nets.get(name)
+        return {**self.denoiser.net.state_dict(), **self._averages.named(name)} if net is None else net.state_dict()
 
     def _marks(self, before: int) -> dict[str, bool]:
         """Which marks lie between the items seen before the step and now."""
@@ -199,13 +217,15 @@ class Trainer:
         end = self.items >= config.items
         passed = {k: bool(n) and (end or self.items // n > before // n) for k, n in every.items()}
         passed["checkpoint"] |= end or self._stopped
+        passed["snapshot"] = not end and any(before < mark <= self.items for mark in self._snapshots)
         return {**passed, "end": end}
 
     def _tick(self, marks: dict[str, bool], speed: float) -> Tick:
         self._look()
         values, noise = (torch.cat(column).tolist() for column in zip(*self._since, strict=True))
         norms = np.asarray(self._read)
-        self._since, self._read = [], []
+        if sum(marks.values()) > marks["snapshot"]:  # a snapshot alone is no end of an interval
+            self._since, self._read = [], []
         values, noise, norms = np.asarray(values), np.asarray(noise), norms[np.isfinite(norms)]
         fine = np.isfinite(values)
         values, bins = values[fine], np.clip(np.digitize(noise[fine], BINS) - 1, 0, len(BINS) - 2)

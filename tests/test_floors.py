@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "distill"], 5),
-    **dict.fromkeys(["recipe", "run", "training", "infer", "survey", "advice"], 6),
+    **dict.fromkeys(["recipe", "run", "training", "infer", "survey", "advice", "cost"], 6),
     "report": 7,
     "serve": 8,
     "cli": 9,
@@ -30,6 +30,9 @@ ORDERED = {
     ("training", "run"),  # a training leaves a run
     ("infer", "recipe"),  # makes one
     ("infer", "survey"),  # from what was found
+    ("infer", "cost"),
+    ("cost", "recipe"),
+    ("cost", "training"),  # a few steps of it
     ("advice", "run"),
     ("cli", ""),  # says the version
 }

@@ -330,7 +330,7 @@ def _round(value: float) -> str:
 
 def _count(run: Run) -> int:
     """Items of the training part."""
-    return len(run.recipe.source.split("train"))
+    return run.recipe.facts().items
 
 
 def _measures(run: Run) -> dict[str, Row]:

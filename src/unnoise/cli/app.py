@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from unnoise.cli.advise import advise
+from unnoise.cli.doctor import doctor
 from unnoise.cli.evaluate import evaluate
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, sample, evaluate, advise):
+for command in (train, sample, evaluate, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
 app.command()(recipes)

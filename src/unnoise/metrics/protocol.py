@@ -21,12 +21,14 @@ from unnoise.metrics.neighbours import (
     recall,
     two_sample,
 )
+from unnoise.modality import Modality
 from unnoise.rng import host, key
 
 FLOORS = 20  # draws of real items that the floor of a finite source is the mean of
 HELD_OUT = ("test", "validation")  # the parts that samples may stand against
 COPIES = 0.01  # the share of held-out items that count as near-copies: the threshold's quantile
 PLANE = 6  # points of more dimensions are judged in smaller draws: their neighbours cost more
+MANY, MOST = 1000, 5000  # items of a draw at most: of many dimensions, and of points in up to PLANE
 
 Better = Literal["lower", "higher", "half"]
 Raw = npt.NDArray[Any]
@@ -39,6 +41,8 @@ class Protocol:
     A finite source: every lot stands against the part `against` (a stratified subset where it holds more
     than `count`), and the floor is FLOORS stratified random subsets of the other items. A world: every
     lot has fresh real items of its own, and the floor is one more fresh lot.
+
+    modality: in whose distances all is measured, so that columns of different units count alike; silent: raw units.
     """
 
     source: Source
@@ -46,6 +50,7 @@ class Protocol:
     count: int
     against: str = "test"
     classifier: Classifier | None = None
+    modality: Modality | None = None
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.count < 7:
@@ -80,7 +85,7 @@ class Protocol:
     def floors(self) -> dict[str, list[float]]:
         """What the comparisons with real items read where real items stand: known once, for all samples."""
         return {
-            name: [rule(real.items, held.items) for real, held in self.reals]
+            name: [rule(self._near(real.items), self._near(held.items)) for real, held in self.reals]
             for name, (rule, _, _) in self._comparisons.items()
         }
 
@@ -98,10 +103,11 @@ class Protocol:
             raise UserError(
                 f"this protocol takes samples of the shape {(self.draws, self.count, *item)}, got {samples.shape}"
             )
+        pairs = list(zip(samples, self.references, strict=True))
         rows = [
             row(
                 name,
-                [rule(lot, ref.items) for lot, ref in zip(samples, self.references, strict=True)],
+                [rule(self._near(lot), self._near(ref.items)) for lot, ref in pairs],
                 self.floors[name],
                 better=better,
                 count=self.count,
@@ -110,6 +116,10 @@ class Protocol:
             for name, (rule, better, text) in self._comparisons.items()
         ]
         return rows + self._beside_training(samples, labels)
+
+    def _near(self, raw: Raw) -> Raw:
+        """Raw items in the numbers that distances are read in."""
+        return raw if self.modality is None else self.modality.distances(raw)
 
     @property
     def _against(self) -> str:
@@ -160,17 +170,18 @@ class Protocol:
         }  # fmt: skip
 
     def _beside_training(self, samples: Raw, labels: npt.NDArray[np.int64] | None) -> list[Measure]:
-        """Near-copies of training items (for pictures) and the accuracy of labels (where they were asked for)."""
-        pictures, named = self.source.raw == "image", labels is not None
-        if not pictures and not named:
+        """Near-copies of training items (but of points without end) and the accuracy of labels, where asked for."""
+        copied, named = self.source.raw == "image" or not isinstance(self.source, World), labels is not None
+        if not copied and not named:
             return []
         train, held_out = self.source.split("train"), self.source.split(self.against)
         if isinstance(self.source, World):
             held_out = Items(*held_out.take(np.arange(min(self.count, len(held_out)))))
-        matches = [match(lot, train.items) for lot in samples]
-        matched = match(held_out.items, train.items)
+        known = self._near(train.items)
+        matches = [match(self._near(lot), known) for lot in samples]
+        matched = match(self._near(held_out.items), known)
         rows: list[Measure] = []
-        if pictures:
+        if copied:
             threshold = float(np.quantile(matched[1], COPIES))
             rows.append(
                 row(
@@ -206,24 +217,30 @@ class Protocol:
         return rows
 
 
-def protocol(source: Source, against: str = "test") -> Protocol:
-    """The standard protocol of a source.
+def protocol(source: Source, against: str = "test", modality: Modality | None = None) -> Protocol:
+    """The standard protocol of a source, in the distances of `modality`.
 
-    Digits: 5 draws of as many samples as there are held-out items (540 of test), with the stored
-    classifier. Points in up to 6 dimensions: 20 draws of 5000; all else: 5 draws of 1000
-    (pictures of a world: of 540).
+    What is finite: as many samples in a draw as there are held-out items, 1000 at most (points in up to 6
+    dimensions: 5000), in 5 draws of pictures (digits: of 540, with the stored classifier) or 20 of numbers. Worlds:
+    20 draws of 5000 points in up to 6 dimensions; all else 5 draws of 1000 (pictures: of 540).
     """
     if against not in HELD_OUT:
         raise UserError(f"there is no held-out split '{against}'; {nearest(against, HELD_OUT)}")
     make = CLASSIFIERS.get(source.name)
     judge = make() if make is not None else None
-    if not isinstance(source, World):
-        return Protocol(source, 5, len(source.split(against)), against, judge)
-    dims = source.draw(1, 0).items[0].size
-    few = source.raw == "points" and dims <= PLANE
-    if few:
-        return Protocol(source, 20, 5000, against, judge)
-    return Protocol(source, 5, 540 if source.raw == "image" else 1000, against, judge)
+    world = isinstance(source, World)
+    items = source.draw(1, 0) if world else source.split(against)
+    most = MOST if source.raw == "points" and items.items[0].size <= PLANE else MANY
+    if world:
+        draws, count = (20, MOST) if most == MOST else (5, 540 if source.raw == "image" else MANY)
+    else:
+        draws, count = 5 if source.raw == "image" else 20, min(len(items), most)
+        if count < 7:
+            raise UserError(
+                f"{against} holds {count} items, and measures ask 5 neighbours of 7 at least: hold out a larger share "
+                "(data.held_out)"
+            )
+    return Protocol(source, draws, count, against, judge, modality)
 
 
 def stratified(items: Items, n: int, seed: int) -> npt.NDArray[np.int64]:

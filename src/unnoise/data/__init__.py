@@ -5,7 +5,9 @@ from unnoise.data.bundled import Bundled
 from unnoise.data.digits import Digits
 from unnoise.data.finite import Finite
 from unnoise.data.mixture import Mixture
+from unnoise.data.pictures import Decodable, Pictures
 from unnoise.data.points import Checkerboard, Classes2d, Gaussians8, Moons, Plane, Spiral, SwissRoll
+from unnoise.data.progress import watching
 from unnoise.data.shapes import Shapes
 from unnoise.data.source import SPLITS, Items, Source, World, join
 from unnoise.data.standard import settled, standard
@@ -15,7 +17,7 @@ SOURCES: dict[str, type[Source]] = {
     source.name: source
     for source in (
         Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Shapes,
-        Table, Array, Bundled,
+        Table, Array, Bundled, Pictures,
     )
 }  # fmt: skip
 
@@ -26,12 +28,14 @@ __all__ = [
     "Bundled",
     "Checkerboard",
     "Classes2d",
+    "Decodable",
     "Digits",
     "Finite",
     "Gaussians8",
     "Items",
     "Mixture",
     "Moons",
+    "Pictures",
     "Plane",
     "Shapes",
     "Source",
@@ -42,4 +46,5 @@ __all__ = [
     "join",
     "settled",
     "standard",
+    "watching",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError, nearest
+from unnoise.data.windows import Windows, lent, taken
 
 Raw: TypeAlias = npt.NDArray[Any]
 
@@ -21,11 +22,14 @@ SPLITS = ("train", "validation", "test")
 class Items:
     """Raw items (N, ...) and what is known of each: every leaf of `cond` is (N, ...).
 
-    `items` may be a np.memmap of a file: rows are read when they are asked for.
+    `items` may be a np.memmap of a file: rows are read when they are asked for. `windows`: the pictures whole, of
+    which items are the middles; training takes any window, or (bucketed) pictures of one shape at a time.
     """
 
     items: Raw
     cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])
+    windows: Windows | None = None
+    bucketed: bool = False
 
     def __post_init__(self) -> None:
         for name, leaf in self.cond.items():
@@ -35,6 +39,9 @@ class Items:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _items, (lent(self.items), dict(self.cond), self.windows, self.bucketed)
+
     def take(self, indices: npt.ArrayLike, rng: np.random.Generator | None = None) -> tuple[Raw, dict[str, Raw]]:
         """The raw batch and its conditions at the given indices, in their order.
 
@@ -42,7 +49,15 @@ class Items:
         in the middle is taken, the same each time.
         """
         rows = np.asarray(indices, dtype=np.int64)
-        return self.items[rows], {name: leaf[rows] for name, leaf in self.cond.items()}
+        cond = {name: leaf[rows] for name, leaf in self.cond.items()}
+        if rng is not None and self.windows is not None and not self.bucketed:
+            _, _, height, width = self.items.shape
+            return self.windows.take(rows, (height, width), rng), cond
+        return self.items[rows], cond
+
+
+def _items(items: Any, *rest: Any) -> Items:
+    return Items(taken(items), *rest)
 
 
 def join(*parts: Items) -> Items:

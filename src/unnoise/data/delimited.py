@@ -51,7 +51,7 @@ def header(path: Path, delimiter: str | None, named: bool | None) -> tuple[list[
     x2 and so on.
     """
     mark = _sniff(path, delimiter)
-    with _rows(path, mark) as rows:
+    with rows_of(path, mark) as rows:
         first = next((row for _, row in rows), None)
     if first is None:
         raise UserError(f"{path} is empty")
@@ -69,7 +69,7 @@ def read(path: Path, mark: str, named: bool, names: Sequence[str], wanted: Seque
     values, lines, codes = array("d"), array("q"), array("q")
     kinds: dict[str, int] = {}
     grouped = "_".__contains__
-    with _rows(path, mark) as rows:
+    with rows_of(path, mark) as rows:
         for line, row in islice(rows, int(named), None):
             if len(row) != len(names):
                 raise UserError(f"{path}, line {line}: {len(row)} fields where the first line has {len(names)}")
@@ -120,7 +120,7 @@ def _sniff(path: Path, given: str | None) -> str:
     best, most = ",", (False, 0.0, 0)
     for mark in DELIMITERS.values():
         try:
-            with _rows(path, mark) as rows:
+            with rows_of(path, mark) as rows:
                 widths = [len(row) for _, row in islice(rows, _HEAD)]
         except UserError:  # told when the file is read
             continue
@@ -132,7 +132,7 @@ def _sniff(path: Path, given: str | None) -> str:
 
 
 @contextmanager
-def _rows(path: Path, mark: str) -> Generator[Iterator[tuple[int, list[str]]]]:
+def rows_of(path: Path, mark: str) -> Generator[Iterator[tuple[int, list[str]]]]:
     """(line, fields) of every row that holds anything; a fault of the file is told in one sentence."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -161,4 +161,4 @@ def _where(path: Path, error: UnicodeDecodeError) -> str:
     return str(error.reason)
 
 
-__all__ = ["DELIMITERS", "MISSING", "Columns", "header", "missing", "number", "read"]
+__all__ = ["DELIMITERS", "MISSING", "Columns", "header", "missing", "number", "read", "rows_of"]

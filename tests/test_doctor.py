@@ -37,7 +37,7 @@ def rows(bfloat16=1.0, threads=1.0, large=1.0):
         (rows(threads=0.1), {"busy": 1.0}, "--threads 1: 2 threads bring a factor of 0.1"),
         (rows(threads=0.1), {"busy": 1.0}, "Other processes keep 1.0 of 2 cores busy"),
         (rows(), {}, "train.batch=64 and more: as many items a second as the U-Net reaches"),
-        (rows(large=2), {}, "train.batch=256 and more"),
+        (rows(large=2), {}, "train.batch=128 and more"),
         (rows(), {"disk": 1 << 30}, "1.0 GiB of disk are free"),
     ],
 )

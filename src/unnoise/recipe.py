@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from unnoise import recipes
-from unnoise.config import Tables, UserError, build, nearest
+from unnoise.config import Tables, UserError, build, describe, nearest
 from unnoise.data import SOURCES, Items, Mixture, Source, settled
 from unnoise.denoise import Denoiser, NetDenoiser, exact
 from unnoise.denoise.target import TARGETS, Target
@@ -198,10 +198,11 @@ def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]
     return result
 
 
-def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None) -> Recipe:
+def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, given: Source | None = None) -> Recipe:
     """Objects from nodes, each validated; raises UserError with the path of what is wrong.
 
-    known: what was written down of the data, which then need not be there.
+    known: what was written down of the data, which then need not be there; given: the data, where they are read
+    already (the node `data` is not looked at then).
     """
     nodes = {key: node for key, node in nodes.items() if key != "name"}
     for key in nodes:
@@ -217,6 +218,9 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None) -> 
             node = settled(node, made["data"])
         if key == "net":  # made when weights are needed; its fields are checked by making it then
             resolved[key] = {"kind": node} if isinstance(node, str) else dict(node)
+            continue
+        if key == "data" and given is not None:
+            made[key], resolved[key] = given, describe(given, TABLES)
             continue
         try:
             made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}")

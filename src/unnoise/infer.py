@@ -1,0 +1,343 @@
+"""From a path to a recipe: what the data say, by rules that one can read, and what this machine can do in the time."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unnoise import machine
+from unnoise.config import UserError, build
+from unnoise.cost import Cost, measure
+from unnoise.data import Source
+from unnoise.data.standard import standard
+from unnoise.modality import Modality
+from unnoise.recipe import NODES, TABLES, Recipe, override, resolve
+from unnoise.survey import name_of, survey
+from unnoise.train import TrainConfig
+
+LOOKED = 2000  # training items whose deviation is measured
+SHARE = 0.92  # of the time for steps; the rest is for held-out losses, checkpoints and samples
+MARKS = 8  # held-out losses along the way: enough to see where one turns
+LEAST = 20  # steps, however short the time
+
+
+@dataclass(frozen=True)
+class Found:
+    """What rules may ask. Before the data are opened only kind, side, one_size, device and minutes are known."""
+
+    kind: str  # "pictures", "array" (of any rank) or "rows" (points and tables)
+    device: str
+    minutes: float
+    side: int = 0
+    one_size: tuple[int, int] | None = None
+    count: int = 0  # of the training part
+    shape: tuple[int, ...] = ()  # of one encoded item
+    labels: Mapping[str, int] = field(default_factory=dict[str, int])  # training items of each
+    deviation: float = 0.0  # of encoded numbers about their overall mean
+    bfloat16: bool = False  # in this machine's hardware
+
+    @property
+    def numbers(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The longest side of an item."""
+        return max(self.shape[1:], default=0)
+
+    @property
+    def fast(self) -> bool:
+        return self.device != "cpu"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The first rule of a key that holds decides it."""
+
+    key: str
+    value: Any  # or a function of Found
+    because: str
+    when: Callable[[Found], bool] = lambda f: True
+
+
+def _at_most(size: int) -> Callable[[Found], bool]:
+    return lambda f: f.size <= size
+
+
+def _rows(f: Found) -> bool:
+    return f.kind == "rows"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("data.size", lambda f: list(f.one_size), "all have this size, small enough to be kept as it is",
+         lambda f: f.one_size is not None and max(f.one_size) <= 40),
+    Rule("data.size", lambda f: max(8, f.side // 4 * 4), "three in four are no larger, and enlarging adds nothing",
+         lambda f: f.side < 32),
+    Rule("data.size", 64, "a GPU and pictures large enough", lambda f: f.fast and f.side >= 64 and f.minutes >= 10),
+    Rule("data.size", 64, "an hour and more, and pictures large enough", lambda f: f.side >= 64 and f.minutes >= 60),
+    Rule("data.size", 32, "at twice the side a step takes four times as long, and more items are needed"),
+
+    Rule("process.schedule", {"kind": "karras", "sigma_min": 0.005, "sigma_max": 20},
+         "noise that covers items of few numbers", lambda f: f.kind != "pictures" and f.numbers <= 64),
+    Rule("process.schedule", {"kind": "karras", "sigma_min": 0.01, "sigma_max": 20},
+         "noise that covers items of few numbers, down to a level of grey", lambda f: f.numbers <= 200),
+    Rule("process.schedule", {"kind": "karras", "sigma_min": 0.01, "sigma_max": 80},
+         "noise that covers pictures and fields, down to a level of grey (Karras et al., 2022)"),
+
+    Rule("net", lambda f: {"kind": "mlp", "width": 128, "depth": 4, "dropout": 0.1},
+         "few rows: a small perceptron, with dropout", lambda f: _rows(f) and f.count < 2000),
+    Rule("net", {"kind": "mlp", "width": 128, "depth": 4}, "points of the plane or of space: a small perceptron",
+         lambda f: _rows(f) and f.numbers <= 3),
+    Rule("net", {"kind": "mlp", "width": 256, "depth": 4}, "rows of numbers: a perceptron",
+         lambda f: _rows(f) and f.numbers <= 32),
+    Rule("net", {"kind": "mlp", "width": 512, "depth": 4}, "long rows: a wide perceptron", _rows),
+    Rule("net", {"kind": "unet", "widths": [32, 64], "blocks": 1, "embed_width": 64},
+         "items this small need two levels", _at_most(12)),
+    Rule("net", {"kind": "unet", "widths": [64, 128, 256], "blocks": 2, "attention": [2, 3], "groups": 32},
+         "a GPU trains a wide one in the same time", lambda f: f.fast and f.size <= 40),
+    Rule("net", {"kind": "unet", "widths": [64, 128, 192, 256], "blocks": 2, "attention": [3, 4], "groups": 32},
+         "a GPU trains a wide one in the same time", lambda f: f.fast),
+    Rule("net", {"kind": "unet", "widths": [32, 64, 96], "blocks": 1, "dropout": 0.1},
+         "three levels, with dropout, as the items are few", lambda f: f.size <= 40 and f.count < 500),
+    Rule("net", {"kind": "unet", "widths": [32, 64, 96], "blocks": 1}, "three levels see all of an item", _at_most(40)),
+    Rule("net", {"kind": "unet", "widths": [32, 64, 96, 128], "blocks": 1}, "four levels see all of an item"),
+
+    Rule("target", lambda f: {"kind": "edm", "sigma_data": float(f"{max(f.deviation, 0.05):.2g}")},
+         "answers of unit size at every noise; the data's deviation was measured"),
+
+    Rule("objective.levels", {"kind": "log_normal", "mean": -0.4, "std": 1.6},
+         "fine structure in few numbers: small noise counts", lambda f: _rows(f) and f.numbers <= 3),
+    Rule("objective.levels", {"kind": "log_normal", "mean": -0.4, "std": 1.2},
+         "standardised numbers", lambda f: f.kind != "pictures"),
+    Rule("objective.levels", {"kind": "log_normal", "mean": -1.0, "std": 1.2}, "small pictures", _at_most(12)),
+    Rule("objective.levels", {"kind": "log_normal", "mean": -1.2, "std": 1.2},
+         "where pictures take shape (Karras et al., 2022)"),
+
+    Rule("train.batch", lambda f: 1 << int(np.clip(math.log2(max(f.count, 2) / 8), 5, 10)),
+         "about eight steps a pass, 32 to 1,024 rows a step", _rows),
+    Rule("train.batch", 128, "keeps a GPU busy", lambda f: f.fast),
+    Rule("train.batch", 32, "few items: more steps in the same time", lambda f: f.count < 500),
+    Rule("train.batch", 64, "more is no faster on a processor"),
+
+    Rule("train.lr", 4.0e-3, "large batches of rows", lambda f: _rows(f) and f.count >= 8192),
+    Rule("train.lr", 2.0e-3, "small batches of rows, and small pictures", lambda f: _rows(f) or f.size <= 12),
+    Rule("train.lr", 1.0e-3, "as the recipe `shapes`"),
+
+    Rule("train.precision", "bfloat16", "this machine multiplies it in hardware, half as long and as well",
+         lambda f: f.bfloat16 and not (_rows(f) and f.numbers <= 3)),
+    Rule("train.precision", "float32", "points of few numbers are drawn finer, or no other is fast here"),
+
+    Rule("sample", {"sampler": "dpmpp_2m", "steps": 40}, "fine structure", lambda f: _rows(f) and f.numbers <= 3),
+    Rule("sample", {"sampler": "dpmpp_2m", "steps": 30}, "the second order at one question a step"),
+)  # fmt: skip
+
+# Training items, and what to expect of them: the first line that holds.
+PICTURES = (
+    (100, "{n} pictures: the model will know them by heart rather than learn what they share. Fine-tune a trained run "
+          "(--from RUN), or collect about 1,000"),
+    (1_000, "{n} pictures are few: samples will resemble single ones; watch the near-copies. More pictures help more "
+            "than more time"),
+    (10_000, "{n} pictures of one kind of thing are enough at this size; of many kinds they are few"),
+    (math.inf, "{n} pictures are enough at this size: what is seen of them is set by the time"),
+)  # fmt: skip
+ROWS = (
+    (200, "{n} rows: means, deviations and correlations will be right, finer structure not; more rows help most"),
+    (2_000, "{n} rows show the main structure; rare combinations will be missing"),
+    (math.inf, "{n} rows are enough for a law of {d} numbers"),
+)
+PASSES = {"pictures": (100, 20_000), "array": (100, 20_000), "rows": (100, 50_000)}  # most passes; items at the least
+GOOD = {"pictures": 200_000, "array": 200_000, "rows": 500_000}  # items by which such a network has learned
+RARE = 20  # training items of a label below which it is drawn poorly
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a key of the recipe is what it is."""
+
+    key: str
+    value: Any
+    because: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe inferred from data, with its reasons, its cost (None: not measured) and what to expect of it."""
+
+    recipe: Recipe
+    found: Found
+    said: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    expectation: tuple[str, ...]
+    parameters: int
+    cost: Cost | None = None
+
+    @property
+    def seconds(self) -> tuple[float, float, float] | None:
+        """From start to end: by the median step, and by the fast and the slow quarter of steps."""
+        if self.cost is None:
+            return None
+        train = self.recipe.train
+        marks = train.items / train.validate_every if train.validate_every else 0.0
+        rest = marks * self.cost.validate + 2.0
+        middle, (slow, fast) = self.cost.rate, self.cost.spread
+        return tuple(train.items / rate / SHARE + rest for rate in (middle, fast, slow))  # pyright: ignore[reportReturnType]
+
+
+def infer(path: str | Path, *overrides: str, minutes: float = 10.0, device: str = "cpu") -> Recipe:
+    """The recipe for a folder, archive, array or table of one's own: what to train is told by the data alone.
+
+    overrides: node.key=value, stronger than any rule; minutes: the time that training may take on `device`, measured
+    by a few real steps.
+    """
+    return plan(path, overrides, minutes, device).recipe
+
+
+def plan(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    minutes: float = 10.0,
+    device: str = "cpu",
+    seconds: float = 3.0,
+    name: str | None = None,
+) -> Plan:
+    """The inferred recipe with its reasons. seconds: how long steps are measured; 0: not at all."""
+    if not 0 < minutes < math.inf:
+        raise UserError(f"minutes of training are above 0, got {minutes:g}")
+    seen = survey(path)
+    named = name or name_of(path)
+    found = Found(seen.kind, device, minutes, seen.side, seen.one_size)
+    nodes: dict[str, Any] = {"data": dict(seen.node)}
+    reasons: list[Reason] = []
+    if seen.kind == "pictures":
+        reasons += _apply(nodes, found, ("data.size",))
+    forced = _given(overrides)
+    wanted = override(nodes, [word for word in overrides if word.startswith("data.")])
+    source: Source = build(Source, wanted["data"], TABLES, f"{named}: data")[0]
+    modality = {**standard(source), **({"dequantise": True} if source.raw == "image" else {})}
+    nodes["modality"] = modality
+    found = _opened(found, source, modality, named)
+    keys = [key for key in dict.fromkeys(rule.key for rule in RULES) if not key.startswith("data.")]
+    reasons += _apply(nodes, found, keys)
+    nodes["train"] |= {"items": found.count, "validate_every": found.count}  # until the rate is known
+    made = resolve(named, override(nodes, overrides), given=source)
+    _refuse_none(made)
+    parameters = made.denoiser().net.parameter_count()
+    cost = measure(made, device, seconds) if seconds > 0 else None
+    train, because = _lengths(made.train, found, cost, forced)
+    reasons.append(Reason("train.items", train.items, because))
+    nodes["train"] |= {key: getattr(train, key) for key in _LENGTHS}
+    made = replace(made, train=train, nodes={**made.nodes, "train": {**made.nodes["train"], **_plain(train)}})
+    kept = tuple(reason for reason in reasons if not any(word.startswith(reason.key) for word in forced))
+    said = (*seen.said, *getattr(source, "warnings", ()))
+    return Plan(made, found, said, kept, tuple(expectation(found, train, cost)), parameters, cost)
+
+
+_LENGTHS = ("items", "warmup", "log_every", "validate_every", "sample_every", "checkpoint_every")
+
+
+def _apply(nodes: dict[str, Any], found: Found, keys: Sequence[str]) -> list[Reason]:
+    """Sets the keys by the first rule of each that holds."""
+    reasons: list[Reason] = []
+    for key in keys:
+        rule = next(rule for rule in RULES if rule.key == key and rule.when(found))
+        value = rule.value(found) if callable(rule.value) else rule.value
+        node, _, inner = key.partition(".")
+        if inner:
+            nodes.setdefault(node, {})[inner] = value
+        else:
+            nodes[node] = value
+        reasons.append(Reason(key, value, rule.because))
+    return reasons
+
+
+def _opened(found: Found, source: Source, modality: Mapping[str, Any], name: str) -> Found:
+    """What the data themselves say, once they are read."""
+    made, _ = build(Modality, dict(modality), TABLES, f"{name}: modality")
+    items = source.split("train")
+    few = np.unique(np.linspace(0, len(items) - 1, min(len(items), LOOKED)).astype(np.int64))
+    x = made.encode(items.take(few)[0]).double().numpy()
+    labels: dict[str, int] = {}
+    if source.classes:
+        counts = np.bincount(items.cond["label"], minlength=len(source.classes))
+        labels = dict(zip(source.classes, counts.tolist(), strict=True))
+    kind = {"image": "pictures", "points": "rows"}.get(source.raw, "array")
+    here = machine.machine()
+    quick = here.bfloat16 if found.device == "cpu" else any(d.bfloat16 for d in here.devices)
+    return replace(
+        found, kind=kind, count=len(items), shape=tuple(x.shape[1:]), labels=labels, deviation=float(x.std()),
+        bfloat16=quick,
+    )  # fmt: skip
+
+
+def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequence[str]) -> tuple[TrainConfig, str]:
+    """Items by the time and by the amount of data, whichever is less; and all other lengths as shares of them."""
+    passes, least = PASSES[found.kind]
+    most = max(passes * found.count, least)
+    in_time = math.inf if cost is None else cost.rate * found.minutes * 60 * SHARE
+    if any(word.startswith("train.items=") for word in forced):
+        items, because = train.items, "as asked"
+    elif in_time < most:
+        items, because = int(in_time), f"what {found.minutes:g} minutes allow at {_rate(cost)} items a second"
+    else:
+        items, because = most, f"{most / found.count:,.0f} passes over the data; more would be learned by heart"
+    items = max(items, LEAST * train.batch)
+    items = -(-items // train.batch) * train.batch
+    lengths = {
+        "items": items,
+        "warmup": min(10_000, items // 10),
+        "log_every": max(train.batch, items // 50),
+        "validate_every": max(train.batch, items // MARKS),
+        "sample_every": items // 6 if found.kind == "pictures" else 0,
+        "checkpoint_every": max(train.batch, items // 4),
+    }
+    own = {word.partition("=")[0].removeprefix("train.") for word in forced}
+    return replace(train, **{key: value for key, value in lengths.items() if key not in own - {"items"}}), because
+
+
+def expectation(found: Found, train: TrainConfig, cost: Cost | None) -> list[str]:
+    """What so much data and so long a training will bring, honestly: a sentence each."""
+    table = ROWS if found.kind == "rows" else PICTURES
+    text = next(text for limit, text in table if found.count < limit)
+    if found.kind == "array":
+        text = text.replace("pictures", "items")
+    said = [text.format(n=f"{found.count:,}", d=found.numbers) + "."]
+    rare = [name for name, count in found.labels.items() if count < RARE]
+    if rare:
+        few = ", ".join(rare[:4]) + (f" and {len(rare) - 4} more" if len(rare) > 4 else "")
+        said.append(f"Labels with fewer than {RARE} items will be drawn poorly: {few}.")
+    if train.items < 0.5 * GOOD[found.kind] and train.items < PASSES[found.kind][0] * found.count:
+        need = "" if cost is None else f" (about {_minutes(GOOD[found.kind] / cost.rate / SHARE)} here)"
+        first = "colours and coarse shapes" if found.kind == "pictures" else "the coarse structure"
+        said.append(
+            f"{train.items:,} items seen bring {first}; detail comes by about {GOOD[found.kind]:,}{need}."
+        )  # fmt: skip
+    return said
+
+
+def _given(overrides: Sequence[str]) -> list[str]:
+    """The overrides of nodes there are; what is wrong with others is told when they are applied."""
+    return [word for word in overrides if word.partition(".")[0] in NODES]
+
+
+def _refuse_none(recipe: Recipe) -> None:
+    if recipe.facts().items < 1:
+        raise UserError(f"{recipe.name} has no item left to train on")
+
+
+def _plain(train: TrainConfig) -> dict[str, Any]:
+    return {key: getattr(train, key) for key in _LENGTHS}
+
+
+def _rate(cost: Cost | None) -> str:
+    return "?" if cost is None else f"{cost.rate:,.0f}"
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
+
+
+__all__ = ["RULES", "Found", "Plan", "Reason", "Rule", "expectation", "infer", "plan"]

@@ -1,5 +1,6 @@
 """A run: a folder that is enough to resume, sample, evaluate and look at a trained model."""
 
+import hashlib
 import json
 import math
 from collections.abc import Generator, Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 import yaml
+from safetensors.torch import save
 
 from unnoise.config import UserError, nearest
 from unnoise.denoise import Denoiser, NetDenoiser
@@ -20,11 +22,12 @@ from unnoise.metrics import Measure, Protocol, protocol
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import Plan
 from unnoise.tensor import Array, Tensor, align
-from unnoise.train import checkpoint, history
+from unnoise.train import HeldOut, Regression, checkpoint, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, FACTS, METRICS = "recipe.yaml", "facts.json", "metrics.jsonl"
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
+COMPARED = (0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2)  # widths of averages, where they are compared
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
@@ -54,6 +57,7 @@ class Run:
     recipe: Recipe
     device: str = "cpu"
     given: NetDenoiser | None = None  # taken instead of what the folder holds: a network still in training
+    width: float | None = None  # of the weights' average that is asked, 0: the last weights; None: train.ema's first
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -69,18 +73,57 @@ class Run:
         if self.given is not None:
             return self.given
         made = self.recipe.denoiser()
-        made.net.load_state_dict(self.checkpoint.tensors(self._average))
+        made.net.load_state_dict(self._tensors[0])
         return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
 
     @property
     def weights(self) -> str:
         """SHA-256 of the weights that are sampled from."""
-        return self.checkpoint.state["files"][f"{self._average}.safetensors"]["sha256"]
+        stored = self.checkpoint.state["files"].get(f"{self._average}.safetensors")
+        return stored["sha256"] if stored else hashlib.sha256(save(self._tensors[0])).hexdigest()
+
+    def averaged(self, width: float | int) -> "Run":
+        """The run with another average of its weights, of any width that its snapshots reach; 0: the last weights.
+
+        width: the deviation of the average's profile as a share of the items seen (see train.ema.Power). What was
+        tracked in training is taken as it is, any other is made of the snapshots.
+        """
+        other = replace(self, width=float(width), given=None)
+        _ = other._tensors  # what cannot be made is told now
+        return other
+
+    @property
+    def average(self) -> str:
+        """Which average of the weights is asked, in words."""
+        width = float(self._average.removeprefix("ema-")) if self._average != "net" else 0.0
+        made = f", made of snapshots: its profile is off by {100 * self._tensors[1]:.2g} %" if self._tensors[1] else ""
+        return f"width {width:g}{made}" if width else "none: the last weights"
+
+    @property
+    def widths(self) -> list[float]:
+        """Widths to compare: those that were tracked, and some between them and beyond that the snapshots reach."""
+        there = posthoc.kept(self.checkpoint, self.folder / SNAPSHOTS)
+        tracked = {profile.width for profile in there if profile.items == self.checkpoint.items}
+        if len(there) <= len(tracked):
+            return sorted(tracked)
+        least, most = posthoc.reach(list(there), self.checkpoint.items)
+        return sorted({*tracked, *(width for width in COMPARED if least <= width <= most)})
+
+    @cached_property
+    def _tensors(self) -> tuple[dict[str, Tensor], float]:
+        """The weights that are asked, and by how much their average's profile is off."""
+        if f"{self._average}.safetensors" in self.checkpoint.state["files"] or not self.width:
+            return self.checkpoint.tensors(self._average), 0.0
+        return posthoc.average(self.checkpoint, self.folder / SNAPSHOTS, self.width)
 
     @property
     def _average(self) -> str:
-        averages = self.recipe.train.ema
+        averages = self.recipe.train.ema if self.width is None else (self.width,) if self.width else ()
         return f"ema-{averages[0]:g}" if averages else "net"
+
+    def held_out(self) -> HeldOut:
+        """What asks a denoiser for its loss on the validation part, by noise level, with the same draws each time."""
+        return held_out(self.recipe, self.device)
 
     @property
     def batch(self) -> int:
@@ -233,6 +276,21 @@ class Run:
         return self.measure(rules, torch.cat(list(self.batches(range(rules.draws * rules.count), label=labels))))
 
 
+def held_out(recipe: Recipe, device: str = "cpu") -> HeldOut:
+    """The held-out loss of a recipe, for any denoiser of its shape."""
+    if not isinstance(recipe.objective, Regression):
+        raise UserError(f"{recipe.name} is not trained by regression, and no other loss is held out")
+    items = recipe.source.split("validation")
+    return HeldOut(
+        recipe.objective,
+        items,
+        recipe.modality.encode,
+        limit=recipe.train.validate_items,
+        device=device,
+        truth=recipe.truth,
+    )
+
+
 def collect(events: Iterable[Event], count: int) -> Tensor:
     """The samples (count, ...) among the events of one job, in the order of its seeds."""
     found: dict[int, Tensor] = {}
@@ -279,4 +337,4 @@ def facts(folder: Path) -> Facts | None:
         raise UserError(f"{path} is damaged: with the data at hand, remove it, and they are asked instead") from None
 
 
-__all__ = ["Run", "Trajectory", "collect", "facts", "open", "read"]
+__all__ = ["Run", "Trajectory", "collect", "facts", "held_out", "open", "read"]

@@ -104,14 +104,13 @@ def average(found: Checkpoint, snapshots: Path, width: float) -> tuple[dict[str,
             f"an average of width {width:g} is not to be made of what {found.path.parent.parent} kept, only {spans}: "
             "train with more train.snapshots, or with that width in train.ema"
         )
-    made = found.tensors("net")  # what no average moves is there as it is
-    sums: dict[str, Tensor] = {}
+    made = found.tensors("net")
+    sums = {key: torch.zeros_like(tensor, dtype=torch.float64) for key, tensor in made.items()}
     for (one, name), weight in zip(there.values(), weights, strict=True):
-        for key, tensor in one.tensors(name).items():
-            if tensor.is_floating_point():
-                sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + float(weight) * tensor.double()
-    whole = {key for key, tensor in made.items() if key in sums and sums[key].shape == tensor.shape}
-    return {key: sums[key].to(tensor.dtype) if key in whole else tensor for key, tensor in made.items()}, error
+        parts = one.tensors(name)
+        sums = {key: total.add_(parts[key], alpha=float(weight)) for key, total in sums.items() if key in parts}
+    # What is not in every part is no trained weight, such as fixed directions, and stands as it is.
+    return {key: sums[key].to(tensor.dtype) if key in sums else tensor for key, tensor in made.items()}, error
 
 
 def half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

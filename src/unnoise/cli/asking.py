@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from unnoise.cli.options import pairs, seeds
 from unnoise.config import UserError, nearest
+from unnoise.modality import Points
+from unnoise.rng import host
 from unnoise.run import Run
 from unnoise.samplers import Plan
 
@@ -32,7 +35,8 @@ def asked(
     if given is not None and n is not None and n != len(given):
         raise UserError(f"--n {n} and --seeds {seed_text} ({len(given)} seeds) differ: give one of the two")
     if label is None:
-        return given or list(range(n or few)), None, []
+        own = given or list(range(n or few))
+        return own, _by_share(run, own), []
     classes = run.recipe.classes
     if not classes:
         raise UserError(f"{run.recipe.name} was trained without labels, so --label {label} means nothing to it")
@@ -47,6 +51,16 @@ def asked(
         own = given or list(range(n or few))
         return own, wanted * len(own), []
     return given or list(range(n or len(wanted))), wanted, []
+
+
+def _by_share(run: Run, wanted: Sequence[int]) -> list[int | str] | None:
+    """A class for each row of a table whose classes are known, as often as among its real rows, by the row's seed."""
+    modality = run.recipe.modality
+    shares = modality.shares if isinstance(modality, Points) else ()
+    if not shares:
+        return None
+    bounds = np.cumsum(shares)[:-1]
+    return [run.recipe.classes[int(np.searchsorted(bounds, host("class", seed).random()))] for seed in wanted]
 
 
 def plan_of(

@@ -19,6 +19,7 @@ from unnoise.tensor import Tensor
 ROW = 12  # samples shown of each class
 PAIRS = 12  # samples shown beside their nearest training item
 FILM = 24  # images under way in the film
+ROWS = 5000  # of a table, drawn and real, in its histograms
 DOTS = 2000  # points in the film and in a cloud
 
 
@@ -71,6 +72,7 @@ def report(
     shown: dict[str, Any] = {}
     if pictures.of_points(run):
         shown["cloud"] = _cloud(run, rules, first, labels) if x.shape[1] == 2 else None
+        shown["columns"] = pictures.columns(run, x[:ROWS], _known(run, rules)) if x.shape[1] > 2 else None
         count = DOTS
     else:
         shown |= {"samples": _by_class(run, first, labels), **_nearest(run, rules, measures, first)}
@@ -97,21 +99,27 @@ def report(
     )
 
 
+def _known(run: Run, rules: Protocol) -> np.ndarray:
+    """Real rows to stand beside drawn ones: all that the samples stand against, and the training's own."""
+    rows = [items.items for items in (rules.references[0], run.recipe.source.split("train"))]
+    return np.concatenate(rows)[:ROWS]
+
+
 def _by_class(run: Run, x: Tensor, labels: Any) -> dict[str, Any]:
     """The first samples of each class, or of all where there are none."""
     if labels is None:
-        return {run.recipe.name: run.recipe.modality.decode(x[:ROW])}
+        return {run.recipe.name: run.recipe.modality.show(x[:ROW])}
     rows = {name: np.flatnonzero(labels == k)[:ROW] for k, name in enumerate(run.recipe.classes)}
-    return {name: run.recipe.modality.decode(x[index.tolist()]) for name, index in rows.items() if len(index)}
+    return {name: run.recipe.modality.show(x[index.tolist()]) for name, index in rows.items() if len(index)}
 
 
 def _nearest(run: Run, rules: Protocol, measures: Sequence[Measure], x: Tensor) -> dict[str, Any]:
     """The samples that come nearest to a training item, each beside it: the worst cases, not chosen ones."""
     modality, train = run.recipe.modality, run.recipe.source.split("train")
-    index, distance = match(modality.quantise(x), train.items)
+    index, distance = match(modality.distances(modality.quantise(x)), modality.distances(train.items))
     worst = np.argsort(distance, kind="stable")[:PAIRS]
-    samples = modality.decode(x[worst.tolist()])
-    items = modality.decode(modality.encode(train.items[index[worst]]))
+    samples = modality.show(x[worst.tolist()])
+    items = modality.show(modality.encode(train.items[index[worst]]))
     pairs = [Neighbour(sample, item, float(distance[i])) for i, sample, item in zip(worst, samples, items, strict=True)]
     copies = next((m for m in measures if m.name == "near_copies"), None)
     share = (

@@ -10,7 +10,8 @@ import numpy as np
 from unnoise import files
 from unnoise.config import UserError
 from unnoise.data import Items
-from unnoise.report import grids, panels, style
+from unnoise.modality import Array, Points
+from unnoise.report import grids, panels, style, tables
 from unnoise.report.curves import History, Levels
 from unnoise.report.html import Trajectory as Film
 from unnoise.run import Run, Trajectory
@@ -34,16 +35,30 @@ def picture(
     rows: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """One picture of all samples: a grid, a named row of each of `rows`, or a scatter of points beside real ones."""
+    """One picture of all samples: a grid, a named row of each of `rows`, or points beside real ones.
+
+    Points in the plane are scattered; of more coordinates the histograms of the columns are drawn.
+    """
     if of_points(run):
-        return style.save(_scatter(run, x, labels), path)
-    items = run.recipe.modality.decode(x)
+        known = real(run) if x.shape[1] > 2 else None
+        if known is None:
+            return style.save(_scatter(run, x, labels), path)
+        title = f"{run.recipe.name}: {len(x):,} samples, {len(known):,} held-out rows"
+        return style.save(tables.histograms(columns(run, x, known.items), title=title), path)
+    items = run.recipe.modality.show(x)
     if rows:
         each = len(items) // len(rows)
         made = grids.class_rows({name: items[i * each : (i + 1) * each] for i, name in enumerate(rows)})
     else:
         made = grids.grid(items)
     return grids.save(made, path, settings)
+
+
+def columns(run: Run, x: Tensor, real: Any) -> tables.Columns:
+    """Samples beside real rows, column by column, in their own units."""
+    drawn, modality = run.recipe.modality.quantise(x).astype(np.float64), run.recipe.modality
+    known = modality.columns if isinstance(modality, Points) else ()
+    return tables.Columns(drawn, real.astype(np.float64), known or [f"x{i + 1}" for i in range(drawn.shape[1])])
 
 
 def _scatter(run: Run, x: Tensor, labels: Labels) -> Any:
@@ -74,7 +89,7 @@ def singles(
 ) -> list[Path]:
     """A PNG of each sample at its own size, with all that makes it again inside."""
     written: list[Path] = []
-    for i, (item, seed) in enumerate(zip(run.recipe.modality.decode(x), seeds, strict=True)):
+    for i, (item, seed) in enumerate(zip(run.recipe.modality.show(x), seeds, strict=True)):
         own = {} if labels is None else {"label": labels[i]}
         name = "-".join([f"seed-{seed:04d}", *(f"label-{label}" for label in own.values())])
         written.append(grids.save(item, folder / f"{name}.png", {**settings, **own, "seed": seed}))
@@ -82,12 +97,23 @@ def singles(
 
 
 def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Labels) -> Path:
-    """The samples in raw units: .npy (N, ...), or .csv with a line for each and its seed and label."""
-    raw = run.recipe.modality.quantise(x)
+    """The samples in raw units: .npy (N, ...), or .csv with a line for each.
+
+    Rows of a table stand under the table's own header, with the label's name in its column; other points say their
+    seed and label.
+    """
+    modality = run.recipe.modality
+    raw = modality.quantise(x)
+    if isinstance(modality, Array):
+        raw = modality.laid(raw)
     if path.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, raw, allow_pickle=False)
         return files.put(path, buffer.getvalue())
+    if isinstance(modality, Points) and modality.header:
+        names = run.recipe.classes
+        told = None if labels is None else [names[k] for k in run.labels(labels, len(raw))["label"].tolist()]
+        return files.put(path, modality.table(raw, told))
     axes = ["x", "y", "z"][: raw.shape[1]] if raw.shape[1] <= 3 else [f"x{i}" for i in range(raw.shape[1])]
     lines = [",".join(["seed", *(["label"] if labels is not None else []), *axes])]
     for i, row in enumerate(raw):
@@ -103,9 +129,9 @@ def way(run: Run, made: Trajectory, sampler: str) -> Film:
     """
     last = np.flatnonzero(np.append(np.diff(made.times) != 0, True))
     times, shown, believed = made.times[last], made.shown[last.tolist()], made.beliefs[last.tolist()]
-    decode, quantise = run.recipe.modality.decode, run.recipe.modality.quantise
+    show, quantise = run.recipe.modality.show, run.recipe.modality.quantise
     if not of_points(run):
-        states, beliefs = ([decode(x) for x in moments] for moments in (shown, believed))
+        states, beliefs = ([show(x) for x in moments] for moments in (shown, believed))
         return Film(times, states, beliefs, None, sampler)
     found = real(run)
     truth = None if found is None else found.items[:, :2].astype(np.float64)
@@ -134,4 +160,4 @@ def _first(held_out: Mapping[str, Any]) -> Any:
     return next(iter(held_out.values()))
 
 
-__all__ = ["history", "levels", "numbers", "of_points", "picture", "real", "singles", "way"]
+__all__ = ["columns", "history", "levels", "numbers", "of_points", "picture", "real", "singles", "way"]

@@ -59,7 +59,7 @@ def forward(
     name = schedule or made.nodes["process"]["schedule"]["kind"]
 
     def render(batch: Any) -> list[Any]:
-        return made.modality.decode(torch.from_numpy(batch))
+        return made.modality.show(torch.from_numpy(batch))
 
     fig = drawn.forward(x0.double().numpy(), chosen, name=name, render=None if points else render, theme=theme)
     _save(fig, out, Path(f"forward-{made.name}.png"))

@@ -66,7 +66,7 @@ def _write(
     points = pictures.of_points(run)
     if path.suffix.lower() != ".png":
         written.append(pictures.numbers(run, x, path, seeds, labels))
-    if path.suffix.lower() == ".png" or (points and x.shape[1] > 1):
+    if path.suffix.lower() == ".png" or (points and x.shape[1] > 1) or run.recipe.modality.name == "array":
         picture = path.with_suffix(".png")
         written.append(pictures.picture(run, x, picture, labels, rows, {**settings, "seeds": list(seeds)}))
     if each:
@@ -80,7 +80,8 @@ def _path(run: Any, out: Path | None, name: str) -> Path:
 
     kinds = (".png", ".npy", ".csv") if pictures.of_points(run) else (".png", ".npy")
     if out is None or out.is_dir() or not out.suffix:
-        return (out or run.folder / "samples") / f"{name}{'.csv' if pictures.of_points(run) else '.png'}"
+        kind = {"points": ".csv", "array": ".npy"}.get(run.recipe.modality.name, ".png")
+        return (out or run.folder / "samples") / f"{name}{kind}"
     if out.suffix.lower() not in kinds:
         raise UserError(f"samples of {run.recipe.name} are not written as '{out.suffix}'; {nearest(out.suffix, kinds)}")
     return out

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 from unnoise.tensor import Float, Tensor
 
@@ -35,6 +36,10 @@ class Modality(ABC):
     @abstractmethod
     def decode(self, x: Float[Tensor, "B *dims"]) -> list[Any]:
         """Samples → a list of the things that a person works with."""
+
+    def show(self, x: Float[Tensor, "B *dims"]) -> list[PIL.Image.Image]:
+        """Samples as pictures to look at; numbers without a picture have none."""
+        raise NotImplementedError(f"{self.name} are not pictures")
 
     @abstractmethod
     def render(self, x: Float[Tensor, "*dims"]) -> tuple[bytes, str]:

@@ -14,10 +14,11 @@ import numpy as np
 from unnoise import files
 from unnoise.config import UserError
 from unnoise.metrics.measure import Measure
-from unnoise.report import curves, embed, films, grids, panels, style, trajectories
+from unnoise.report import curves, embed, films, grids, panels, style, tables, trajectories
 from unnoise.report.curves import History, Levels
 from unnoise.report.grids import Picture
 from unnoise.report.page import PAGE, STYLE
+from unnoise.report.tables import Columns
 from unnoise.report.words import BETTER, called, count_of, figure_of
 
 
@@ -70,6 +71,7 @@ class Report:
     facts: Mapping[str, str] | None = None  # items, seconds, parameters, device: small print under the verdict
     samples: Mapping[str, Sequence[Picture]] | None = None  # class → images
     cloud: Cloud | None = None
+    columns: Columns | None = None  # rows of more than two numbers, drawn and real
     trajectory: Trajectory | None = None
     neighbours: Sequence[Neighbour] = ()
     near: str = ""  # a sentence on near-copies: the unit of the distance, the threshold, the share
@@ -92,6 +94,7 @@ def page(report: Report) -> str:
         _measures(report),
         _samples(report),
         _cloud(report),
+        _columns_of(report),
         _trajectory(report),
         _neighbours(report),
         _training(report),
@@ -184,6 +187,26 @@ def _cloud(report: Report) -> str:
             dots=True,
         ),
     )
+
+
+def _columns_of(report: Report) -> str:
+    rows = report.columns
+    if rows is None:
+        return ""
+    pictures = [
+        embed.drawing(
+            lambda theme: tables.histograms(rows, theme),
+            f"Histograms of {len(rows.shown)} columns, drawn rows over real ones",
+            wide=True,
+        )
+    ]
+    if len(rows.names) > 1:
+        pictures.append(
+            embed.drawing(
+                lambda theme: tables.matrices(rows, theme), "Correlations of the columns, real rows beside drawn ones"
+            )
+        )
+    return _section("Columns", *pictures, _note(rows.note))
 
 
 def _trajectory(report: Report) -> str:

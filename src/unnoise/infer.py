@@ -19,8 +19,13 @@ from unnoise.survey import name_of, survey
 from unnoise.train import TrainConfig
 
 LOOKED = 2000  # training items whose deviation is measured
-SHARE = 0.92  # of the time for steps; the rest is for held-out losses, checkpoints and samples
+SHARE = 0.85  # of the time for steps; the rest is for held-out losses, samples, checkpoints and the start
 MARKS = 8  # held-out losses along the way: enough to see where one turns
+FILMS = 6  # times that samples are drawn along the way
+DRAWN = 160  # training items that one drawing costs as much as: 16 samples of 30 questions, a third of a step each
+BESIDE = 0.05  # of the time for held-out losses, and again for samples, at the most
+SAVING = 1.02  # of the time for steps: averages, logs and checkpoints beside them
+START = 2.0  # seconds before the first step
 LEAST = 20  # steps, however short the time
 
 
@@ -33,6 +38,8 @@ class Found:
     minutes: float
     side: int = 0
     one_size: tuple[int, int] | None = None
+    sides: tuple[int, ...] = ()  # the smallest and the largest side of the pictures
+    total: int = 0  # items in all parts
     count: int = 0  # of the training part
     shape: tuple[int, ...] = ()  # of one encoded item
     labels: Mapping[str, int] = field(default_factory=dict[str, int])  # training items of each
@@ -181,9 +188,10 @@ class Plan:
             return None
         train = self.recipe.train
         marks = train.items / train.validate_every if train.validate_every else 0.0
-        rest = marks * self.cost.validate + 2.0
+        films = train.items / train.sample_every if train.sample_every else 0.0
         middle, (slow, fast) = self.cost.rate, self.cost.spread
-        return tuple(train.items / rate / SHARE + rest for rate in (middle, fast, slow))  # pyright: ignore[reportReturnType]
+        rest = marks * self.cost.validate + START
+        return tuple((train.items + films * DRAWN) / rate * SAVING + rest for rate in (middle, fast, slow))  # pyright: ignore[reportReturnType]
 
 
 def infer(path: str | Path, *overrides: str, minutes: float = 10.0, device: str = "cpu") -> Recipe:
@@ -208,7 +216,9 @@ def plan(
         raise UserError(f"minutes of training are above 0, got {minutes:g}")
     seen = survey(path)
     named = name or name_of(path)
-    found = Found(seen.kind, device, minutes, seen.side, seen.one_size)
+    lengths = [length for size in seen.sides for length in size]
+    ends = (min(lengths), max(lengths)) if lengths else ()
+    found = Found(seen.kind, device, minutes, seen.side, seen.one_size, ends)
     nodes: dict[str, Any] = {"data": dict(seen.node)}
     reasons: list[Reason] = []
     if seen.kind == "pictures":
@@ -267,9 +277,15 @@ def _opened(found: Found, source: Source, modality: Mapping[str, Any], name: str
     here = machine.machine()
     quick = here.bfloat16 if found.device == "cpu" else any(d.bfloat16 for d in here.devices)
     return replace(
-        found, kind=kind, count=len(items), shape=tuple(x.shape[1:]), labels=labels, deviation=float(x.std()),
+        found,
+        kind=kind,
+        total=sum(len(source.split(part)) for part in SPLITS),
+        count=len(items),
+        shape=tuple(x.shape[1:]),
+        labels=labels,
+        deviation=float(x.std()),
         bfloat16=quick,
-    )  # fmt: skip
+    )
 
 
 def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequence[str]) -> tuple[TrainConfig, str]:
@@ -280,17 +296,21 @@ def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequen
     if any(word.startswith("train.items=") for word in forced):
         items, because = train.items, "as asked"
     elif in_time < most:
-        items, because = int(in_time), f"what {found.minutes:g} minutes allow at {_rate(cost)} items a second"
+        time = f"{found.minutes:g} minute{'s allow' if found.minutes != 1 else ' allows'}"
+        items, because = int(in_time), f"what {time} at {_rate(cost)} items a second"
     else:
         items, because = most, f"{most / found.count:,.0f} passes over the data; more would be learned by heart"
     items = max(items, LEAST * train.batch)
     items = -(-items // train.batch) * train.batch
+    spare = math.inf if cost is None else BESIDE * items / cost.rate  # seconds for each of the two
+    marks = int(np.clip(spare / max(cost.validate if cost else 0.0, 1e-9), 2, MARKS))
+    films = int(np.clip(spare / max(DRAWN / cost.rate if cost else 0.0, 1e-9), 0, FILMS))
     lengths = {
         "items": items,
         "warmup": min(10_000, items // 10),
         "log_every": max(train.batch, items // 50),
-        "validate_every": max(train.batch, items // MARKS),
-        "sample_every": items // 6 if found.kind == "pictures" else 0,
+        "validate_every": max(train.batch, items // marks),
+        "sample_every": items // films if found.kind == "pictures" and films else 0,
         "checkpoint_every": max(train.batch, items // 4),
     }
     own = {word.partition("=")[0].removeprefix("train.") for word in forced}
@@ -300,16 +320,16 @@ def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequen
 def expectation(found: Found, train: TrainConfig, cost: Cost | None) -> list[str]:
     """What so much data and so long a training will bring, honestly: a sentence each."""
     table = ROWS if found.kind == "rows" else PICTURES
-    text = next(text for limit, text in table if found.count < limit)
+    text = next(text for limit, text in table if found.total < limit)
     if found.kind == "array":
         text = text.replace("pictures", "items")
-    said = [text.format(n=f"{found.count:,}", d=found.numbers) + "."]
+    said = [text.format(n=f"{found.total:,}", d=found.numbers) + "."]
     rare = [name for name, count in found.labels.items() if count < RARE]
     if rare:
         few = ", ".join(rare[:4]) + (f" and {len(rare) - 4} more" if len(rare) > 4 else "")
         said.append(f"Labels with fewer than {RARE} items will be drawn poorly: {few}.")
     if train.items < 0.5 * GOOD[found.kind] and train.items < PASSES[found.kind][0] * found.count:
-        need = "" if cost is None else f" (about {_minutes(GOOD[found.kind] / cost.rate / SHARE)} here)"
+        need = "" if cost is None else f" (some {_minutes(GOOD[found.kind] / cost.rate / SHARE)} here)"
         first = "colours and coarse shapes" if found.kind == "pictures" else "the coarse structure"
         said.append(
             f"{train.items:,} items seen bring {first}; detail comes by about {GOOD[found.kind]:,}{need}."

@@ -21,7 +21,13 @@ PREVIEWS = {"points": 1000}  # samples drawn at each mark of train.sample_every;
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A name from `unnoise recipes`, or a YAML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|DATA",
+            help="A name from `unnoise recipes`, a YAML file, or your data: a folder, archive, array or table.",
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NODE.KEY=VALUE]...", help="Changes, such as train.items=200000 net.widths=[32,64]."),
@@ -32,19 +38,23 @@ def train(
     ] = False,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+    minutes: Annotated[float, typer.Option(help="Of data: the time that training may take.")] = 10.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Of data: start without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Of data: show the plan and stop.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a recipe into a run folder."""
+    """Train a recipe, or a model of your own data, into a run folder."""
     import torch
 
+    from unnoise.cli.ask_first import recipe_of
     from unnoise.cli.asking import device as device_of
-    from unnoise.recipe import load
     from unnoise.training import Training
 
     if threads is not None:
         torch.set_num_threads(threads)
-    made = load(recipe, overrides or ())
-    folder, where = out or Path("runs") / made.name, device_of(device)
+    where = device_of(device)
+    made = recipe_of(recipe, overrides or (), out, resume, where, yes, dry_run, minutes, json)
+    folder = out or Path("runs") / made.name
     training = Training(made, folder, resume, where)
     trainer, total = training.trainer, made.train.steps * made.train.batch
     flags = {"--out": out, "--device": None if device == "auto" else device, "--threads": threads}

@@ -67,6 +67,7 @@ class HeldOut:
         raw, cond = items.take(np.arange(min(len(items), limit)))
         x0 = encode(raw, rng.host(seed, "held out", "encode")).to(device)
         self._objective, self._truth = objective, truth
+        repeats = max(repeats, -(-levels // len(x0)))  # few items are asked more often: no level goes without
         self._levels, self._repeats, self._batch = levels, repeats, batch
         which = np.repeat(np.arange(len(x0)), repeats)
         # Neighbours in the list take levels far apart; over the list each level comes equally often.

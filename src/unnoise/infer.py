@@ -11,7 +11,7 @@ import numpy as np
 from unnoise import machine
 from unnoise.config import UserError, build
 from unnoise.cost import Cost, measure
-from unnoise.data import Source
+from unnoise.data import SPLITS, Source
 from unnoise.data.standard import standard
 from unnoise.modality import Modality
 from unnoise.recipe import NODES, TABLES, Recipe, override, resolve

@@ -99,13 +99,9 @@ class Decodable(Source):
         made = decoded(order, cache_folder(self.cache), self.strict)
         if lost := made.facts["skipped"]:
             name, reason = lost[0]
-            total = sum(made.facts["counts"].values())
-            many = (
-                f"{len(lost):,} files of {order.store.path} are"
-                if len(lost) > 1
-                else f"1 file of {order.store.path} is"
-            )
-            warn(f"{many} left out beside {total:,} pictures, such as {name}: {reason}", stacklevel=2)
+            many = f"{len(lost):,} files are" if len(lost) > 1 else "1 file is"
+            beside = f"{sum(made.facts['counts'].values()):,} pictures of {order.store.path}"
+            warn(f"{many} left out beside {beside}, such as {name}: {reason}", stacklevel=2)
         return made
 
     def _view(self) -> View:

@@ -6,10 +6,11 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from unnoise.config import UserError
 from unnoise.data.decode import Unreadable, oversized
@@ -132,24 +133,28 @@ class Tar(Archive):
 
     def __iter__(self) -> Iterator[Entry]:
         size = max(1, self.path.stat().st_size)
-        try:
-            with open(self.path, "rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
-                for member in archive:
-                    if member.isfile() and not _unseen(member.name):
-                        yield Entry(_posix(member.name), self._reader(archive, member), min(1.0, raw.tell() / size))
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-            raise UserError(f"{self.path} is no tar that can be read to its end: {error}") from None
+        with self._to_its_end(), open(self.path, "rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
+            for member in archive:
+                if member.isfile() and not _unseen(member.name):
+                    yield Entry(_posix(member.name), self._reader(archive, member), min(1.0, raw.tell() / size))
 
-    @staticmethod
-    def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[int], bytes]:
+    def _reader(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[int], bytes]:
         def read(most: int) -> bytes:
-            file: IO[bytes] | None = archive.extractfile(member)
-            return b"" if file is None else _whole(file, member.size, most)
+            with self._to_its_end():
+                file = archive.extractfile(member)
+                return b"" if file is None else _whole(file, member.size, most)
 
         return read
 
+    @contextmanager
+    def _to_its_end(self) -> Generator[None]:
+        try:
+            yield
+        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            raise UserError(f"{self.path} is no tar that can be read to its end: {error}") from None
 
-def _whole(file: IO[bytes], claimed: int, most: int) -> bytes:
+
+def _whole(file: Any, claimed: int, most: int) -> bytes:
     """All of a file, whatever size it claims, unless that is too much."""
     data = b"" if claimed > most else file.read(most + 1)
     if max(claimed, len(data)) > most:

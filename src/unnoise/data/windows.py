@@ -54,7 +54,7 @@ class Windows:
         """(N, 2): height and width of each."""
         return self.index[:, 1:]
 
-    def picture(self, row: int) -> Pixels:
+    def picture(self, row: Any) -> Pixels:
         """(C, H, W) of one, whole."""
         start, height, width = (int(number) for number in self.index[row])
         return self.flat[start : start + self.channels * height * width].reshape(self.channels, height, width)

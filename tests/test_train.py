@@ -25,6 +25,7 @@ from unnoise.train import (
     Draws,
     HeldOut,
     Levels,
+    Loss,
     Objective,
     Power,
     Regression,
@@ -32,13 +33,16 @@ from unnoise.train import (
     TrainConfig,
     Trainer,
     Weight,
+    checkpoint,
     optimiser,
 )
 from unnoise.train import weights as w
 from unnoise.train.flat import Flat
 from unnoise.train.levels import LEAST, LogitNormal, LogNormal, Uniform
+from unnoise.train.muon import Muon
 from unnoise.train.objective import average
 from unnoise.train.optimiser import Optimiser
+from unnoise.train.uncertainty import Balance
 
 SCHEDULES = [
     schedules.Linear(), schedules.Cosine(), schedules.Sigmoid(), schedules.Flow(3.0), schedules.Karras(),
@@ -366,6 +370,49 @@ def test_the_optimiser_is_adamw_with_clipping_and_decay_of_matrices():
             torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
 
 
+def test_muon_moves_a_matrix_by_its_momentum_made_orthogonal():
+    """Every singular value of the step is lr·0.2·√max(rows, columns), to the quintic's width; its axes are M's own."""
+    generator = rng.generator("muon")
+    rates, shapes = 0.05, {"wide": (12, 40), "kernel": (24, 3, 3, 3), "tall": (30, 10)}
+    weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    muon = Muon(weights, momentum=0.9, decay=0.0)
+    memory = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
+    for _ in range(3):
+        grads = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+        before = {name: weight.clone() for name, weight in weights.items()}
+        muon.step(grads, rates, torch.tensor(True), torch.tensor(2.0))
+        for name, grad in grads.items():
+            memory[name] = 0.9 * memory[name] + 0.1 * grad.double() / 2
+            wanted = (0.9 * memory[name] + 0.1 * grad.double() / 2).flatten(1)
+            step = (before[name] - weights[name]).double().flatten(1) / (rates * 0.2 * max(wanted.shape) ** 0.5)
+            u, _, v = torch.linalg.svd(wanted, full_matrices=False)
+            inside = u.mT @ step @ v.mT  # diagonal, if the axes are the same
+            values = inside.diagonal()
+            assert (values > 0.6).all()
+            assert (values < 1.3).all()
+            assert (inside - values.diag()).abs().max() < 1e-4
+            torch.testing.assert_close(muon.memory()[name].double(), memory[name], rtol=1e-5, atol=1e-6)
+
+
+def test_muon_takes_the_matrices_inside_and_adamw_the_rest():
+    """Ends, tables, biases and gains move exactly as under AdamW alone; a decay shrinks matrices by 1 − lr·decay."""
+    pair = [small_trainer(optimiser=name, weight_decay=0.5) for name in ("adamw", "muon")]
+    start = pair[0]._flat.vector.clone()
+    for trainer in pair:
+        trainer.step()
+    flat, lr = pair[0]._flat, pair[0].config.rate(0)
+    inside = set(flat.inside)
+    assert {"first.weight", "last.weight", "embed.labels.weight"}.isdisjoint(inside)
+    assert "blocks.0.first.weight" in inside
+    alone, beside, before = (flat.named(vector) for vector in (pair[0]._flat.vector, pair[1]._flat.vector, start))
+    for name, weight in alone.items():
+        assert torch.equal(weight, beside[name]) == (name not in inside), name
+    for name in inside:
+        w = before[name]
+        pull = ((beside[name] - w * (1 - lr * 0.5)).norm() / (lr * 0.2 * (max(w.shape) * min(w.shape)) ** 0.5)).item()
+        assert 0.4 < pull < 1.3, name  # |orthogonal| = sqrt(rank), and less where the gradient lacks directions
+
+
 @pytest.mark.parametrize("parts", [2, 3, 32])
 def test_a_batch_in_parts_is_the_batch_in_one_piece(parts):
     """Weights after 5 steps in float64 agree to 1e-9, labels dropped and levels stratified alike."""
@@ -378,10 +425,12 @@ def test_a_batch_in_parts_is_the_batch_in_one_piece(parts):
 
 
 @pytest.mark.usefixtures("step")
-def test_a_step_without_a_finite_gradient_changes_nothing():
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_step_without_a_finite_gradient_changes_nothing(kind):
     points = gaussian_items(100)
     points.items[Shuffled(points, encode).indices(64, 1)] = np.nan  # the third batch of 32
-    bad, good = small_trainer(items=points, nulls={}), small_trainer(items=gaussian_items(100), nulls={})
+    sources = points, gaussian_items(100)
+    bad, good = (small_trainer(items=source, nulls={}, optimiser=kind, weight_decay=0.1) for source in sources)
     for trainer in (bad, good):
         trainer.step()
         trainer.step()
@@ -390,7 +439,7 @@ def test_a_step_without_a_finite_gradient_changes_nothing():
     for name, tensor in {**bad._optimiser.tensors(), "weights": bad._flat.vector}.items():
         assert torch.equal(tensor, before[name]), name
     bad._look()
-    assert bad.skipped == 1
+    assert (bad.skipped, bad.undefined) == (1, 1), "one item of the batch had no finite loss"
     bad.step()
     assert not torch.equal(bad._flat.vector, before["weights"])
     assert bad._flat.vector.isfinite().all()
@@ -407,6 +456,76 @@ def test_gradients_that_stay_undefined_end_the_training_with_a_sentence(tmp_path
     points.items[:] = np.nan
     with pytest.raises(Diverged, match=f"20 steps in a row, at {32 * 22} items: the last checkpoint is {path}"):
         list(ticks)
+
+
+def test_what_may_be_about_to_diverge_replaces_no_checkpoint(tmp_path):
+    """A checkpoint that falls due at a step without a finite gradient waits for the next sound one."""
+    points = gaussian_items(400)
+    order = Shuffled(points, encode)
+    points.items[[order.indices(first, 1)[0] for first in (64, 96)]] = np.nan  # the third and the fourth batch
+    trainer = small_trainer(items=points, nulls={}, log_every=1000, checkpoint_every=64)
+    saved = []
+    for tick in trainer.run():
+        if tick.checkpoint:
+            saved.append(tick.items)
+            trainer.save(tmp_path)
+    assert saved[:3] == [64, 160, 192], "128 waited"
+    assert (tick.skipped, tick.undefined) == (2, 2)
+    assert checkpoint.newest(tmp_path).state["undefined"] == 2
+    trainer._flat.vector[0] = np.inf
+    with pytest.raises(
+        Diverged, match=f"weights are no longer finite, at 320 items: the last checkpoint is {tmp_path}"
+    ):
+        trainer.save(tmp_path)
+    assert checkpoint.newest(tmp_path).items == 320
+
+
+# ---------------------------------------------------------------- a learned weight
+
+
+class Known(Objective):
+    """A loss whose mean at each level is known: 0.1·exp(noise/2) + 0.02, times a number of mean 1."""
+
+    learned = 64
+
+    def __call__(self, denoiser, x0, cond, draws):
+        noise = 6 * torch.from_numpy(draws.uniform("level")).float() - 4
+        value = (0.1 * (noise / 2).exp() + 0.02) * draws.normal("loss", x0).square().mean(1)
+        return Loss(value, value, noise)
+
+
+def test_a_learned_weight_expects_the_mean_loss_of_each_level():
+    """300 steps of 2048 items (seed 0): exp(u) within 5 % of the mean at every level, 2 % on average."""
+    trainer = small_trainer(nulls={}, items=gaussian_items(100))
+    fields = {"items": 2048 * 300, "batch": 2048, "lr": 2e-2, "warmup": 0, "log_every": 10**6}
+    trainer = Trainer(trainer.denoiser, Known(), trainer.feed, TrainConfig(**fields))
+    tick = list(trainer.run())[-1]
+    at = torch.linspace(-3.9, 1.9, 30)
+    ratio = trainer._balance.expected(at) / (0.1 * (at / 2).exp() + 0.02)
+    assert (ratio - 1).abs().max() < 0.05
+    assert abs(ratio.mean() - 1) < 0.02
+    assert tick.loss < 0.5, "what is told is the loss itself, not loss/exp(u) + u"
+
+
+def test_a_learned_weight_divides_the_gradient_by_what_it_expects():
+    balance = Balance(8, TrainConfig(), torch.device("cpu"))
+    generator = rng.generator("balance")
+    nn.init.normal_(balance.net.slopes, generator=generator)
+    noise, a = torch.randn(6, generator=generator), torch.rand(6, generator=generator)
+    theta = torch.tensor(2.0, requires_grad=True)
+    loss = Loss(theta * a, a, noise)
+    balance(loss).sum().backward()
+    expected = balance.expected(noise)
+    torch.testing.assert_close(theta.grad, (a / expected).sum())
+    torch.testing.assert_close(balance.net.offset.grad, (1 - theta.detach() * a / expected).sum().reshape(1))
+    made, resolved = build(Weight, {"kind": "learned", "base": {"kind": "edm", "sigma_data": 0.7}}, {Weight: WEIGHTS})
+    assert made == w.Learned(w.EDM(0.7))
+    assert build(Weight, resolved, {Weight: WEIGHTS})[0] == made
+    level = Level.at(schedules.Linear(), GRID, torch.zeros(1))
+    out = named("velocity")(level).out
+    assert torch.equal(made(level, out), w.EDM(0.7)(level, out)), "what is reported and held out is the base's"
+    with pytest.raises(UserError, match="the base of a learned weight is a fixed one"):
+        w.Learned(w.Learned())
 
 
 def test_without_an_average_the_network_itself_is_asked():

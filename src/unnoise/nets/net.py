@@ -14,8 +14,10 @@ class Net(nn.Module):
     where the network is convolutional; its channels stay. classes: how many labels; label `classes` is the
     null, and stands wherever cond has no "label".
 
-    Every network starts at the answer 0: its last layer is zero.
+    Every network starts at the answer 0: its last layer is zero. `ends` names the parts that touch the data.
     """
+
+    ends: tuple[str, ...] = ("first", "last")
 
     def __init__(self, shape: Sequence[int], classes: int = 0):
         super().__init__()

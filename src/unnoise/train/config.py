@@ -21,7 +21,9 @@ class TrainConfig:
     items: int = 200_000  # seen in all; the last batch is a whole one
     batch: int = 128  # items a step
     accumulate: int = 1  # parts that a batch is computed in, one after the other, where memory is short
-    lr: float = 2e-3  # AdamW's step at its height
+    optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for the matrices inside the network, adamw for the rest
+    lr: float = 2e-3  # the optimiser's step at its height
+    momentum: float = 0.95  # Muon's memory, per step
     betas: tuple[float, float] = (0.9, 0.99)  # AdamW's memories, per step
     epsilon: float = 1e-8  # AdamW's floor under the root of the second moment
     weight_decay: float = 0.0  # per step and lr, on matrices and kernels; never on biases, gains and norms
@@ -54,6 +56,8 @@ class TrainConfig:
             raise UserError(f"lr must be positive, got {self.lr}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas are from 0 to below 1, got {self.betas}")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum is from 0 to below 1, got {self.momentum}")
         if self.accumulate > self.batch:
             raise UserError(f"a batch of {self.batch} items cannot be computed in {self.accumulate} parts")
         for name, share in self.drops(("drop",)).items():

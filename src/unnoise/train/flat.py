@@ -6,21 +6,27 @@ import torch
 from torch import nn
 
 from unnoise.config import UserError
+from unnoise.nets import Net
 from unnoise.tensor import Float, Tensor
 
 
 class Flat:
     """The trained weights of a network, laid into one vector of which its parameters become views.
 
-    Hundreds of small tensors cost a call each, which at small sizes is more than the arithmetic. `decayed` says
-    where the matrices and kernels end, that weight decay acts on; biases, gains and norms come after.
+    Hundreds of small tensors cost a call each, which at small sizes is more than the arithmetic. The order: the
+    matrices and kernels inside the network, up to `inner`; those at its ends and the tables of labels, up to
+    `decayed`, since weight decay acts on both; then biases, gains and norms.
     """
 
     def __init__(self, net: nn.Module):
         trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
         if len({(p.device, p.dtype) for p in trained.values()}) != 1:
             raise ValueError("a network is trained on one device and in one precision, and has a weight")
-        self.parameters = dict(sorted(trained.items(), key=lambda item: item[1].ndim < 2))  # stable
+        outer = _outer(net)
+        places = {name: 2 if p.ndim < 2 else int(name in outer) for name, p in trained.items()}
+        self.parameters = {name: trained[name] for name in sorted(trained, key=places.__getitem__)}  # stable
+        self.inside = tuple(name for name, place in places.items() if place == 0)
+        self.inner = sum(trained[name].numel() for name in self.inside)
         self.decayed = sum(p.numel() for p in trained.values() if p.ndim >= 2)
         self.vector = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
         for name, view in self.named(self.vector).items():
@@ -39,6 +45,13 @@ class Flat:
         """The parameters' gradients, written into one vector."""
         grads = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self.parameters.values()]
         torch.cat(grads, out=out)
+
+
+def _outer(net: nn.Module) -> set[str]:
+    """The weights that touch data, and tables of which a step sees few rows."""
+    ends = net.ends if isinstance(net, Net) else ()
+    tables = {f"{name}.weight" for name, part in net.named_modules() if isinstance(part, nn.Embedding)}
+    return tables | {name for name, _ in net.named_parameters() if name.split(".")[0] in ends}
 
 
 def fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: object) -> None:

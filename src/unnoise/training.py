@@ -10,7 +10,7 @@ from typing import Any
 from unnoise.config import UserError
 from unnoise.recipe import Facts, Recipe, load
 from unnoise.run import CHECKPOINTS, FACTS, METRICS, RECIPE, SNAPSHOTS, Run, facts, held_out, read
-from unnoise.train import ByLevel, Regression, Shuffled, Tick, Trainer, checkpoint, history, lock, posthoc
+from unnoise.train import ByLevel, Regression, Tick, Trainer, checkpoint, feed, history, lock, posthoc
 
 BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
 
@@ -32,11 +32,11 @@ class Training:
         denoiser = recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
-        feed = Shuffled(source.split("train"), modality.encode, recipe.train.seed, device)
+        batches = feed(source.split("train"), modality.encode, recipe.train.seed, device)
         asks = isinstance(recipe.objective, Regression) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
-        self.trainer = Trainer(denoiser, recipe.objective, feed, recipe.train, recipe.nulls, asked)
+        self.trainer = Trainer(denoiser, recipe.objective, batches, recipe.train, recipe.nulls, asked)
         found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
         if found is not None:
             self.trainer.restore(found)

@@ -1,6 +1,7 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
 from unnoise.train import checkpoint, history, posthoc
+from unnoise.train.buckets import Bucketed, feed
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
@@ -19,6 +20,7 @@ __all__ = [
     "OBJECTIVES",
     "WEIGHTS",
     "Averages",
+    "Bucketed",
     "ByLevel",
     "Checkpoint",
     "Diverged",
@@ -36,6 +38,7 @@ __all__ = [
     "Trainer",
     "Weight",
     "checkpoint",
+    "feed",
     "fit",
     "history",
     "lock",

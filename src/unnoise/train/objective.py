@@ -9,7 +9,7 @@ from unnoise.process import Level
 from unnoise.tensor import Array, Cond, Float, Tensor, align
 from unnoise.train.draws import Draws
 from unnoise.train.levels import Levels, Uniform
-from unnoise.train.weights import Simple, Weight
+from unnoise.train.weights import Learned, Simple, Weight
 
 
 class Loss(NamedTuple):
@@ -23,6 +23,11 @@ class Loss(NamedTuple):
 
 class Objective(ABC):
     """What the trainer minimises the mean of. It knows no more of diffusion than this."""
+
+    @property
+    def learned(self) -> int:
+        """Features of the network that learns what loss to expect of each noise level; 0: all count as they are."""
+        return 0
 
     @abstractmethod
     def __call__(self, denoiser: NetDenoiser, x0: Float[Tensor, "B *dims"], cond: Cond, draws: Draws) -> Loss:
@@ -43,6 +48,10 @@ class Regression(Objective):
     def __call__(self, denoiser: NetDenoiser, x0: Float[Tensor, "B *dims"], cond: Cond, draws: Draws) -> Loss:
         t = self.times(denoiser, draws.uniform("level", self.levels.stratify))
         return self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
+
+    @property
+    def learned(self) -> int:
+        return self.weight.features if isinstance(self.weight, Learned) else 0
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
         """Quantiles (B,) of the levels that are trained, as times."""

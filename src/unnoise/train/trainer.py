@@ -28,6 +28,7 @@ from unnoise.train.memory import keep_freed
 from unnoise.train.objective import Objective
 from unnoise.train.optimiser import Optimiser
 from unnoise.train.order import Feed
+from unnoise.train.uncertainty import Balance
 
 PATIENCE = 20  # steps in a row without a finite gradient before training stops
 BINS = np.arange(-12, 13)  # of log(sigma/alpha), for the loss by noise level; the outer ones take what lies beyond
@@ -46,6 +47,7 @@ class Tick(NamedTuple):
     lr: float  # of the last step
     speed: float  # items a second
     skipped: int  # steps in all whose gradient was not finite
+    undefined: int  # items in all whose loss was not
     levels: list[float]  # noise levels log(sigma/alpha): middles of the bins that hold items
     losses: list[float]  # mean loss in each
     log: bool
@@ -57,7 +59,7 @@ class Tick(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Its numbers, for a line of metrics.jsonl. The speed is left out: it is not a fact of the training."""
-        names = ("items", "loss", "norm", "lr", "skipped", "levels", "losses")
+        names = ("items", "loss", "norm", "lr", "skipped", "undefined", "levels", "losses")
         return {name: getattr(self, name) for name in names}
 
 
@@ -79,7 +81,8 @@ class Trainer:
     ):
         self.denoiser, self.objective, self.feed, self.config = denoiser, objective, feed, config
         self.items = 0
-        self.skipped = 0
+        self.skipped = 0  # steps whose gradient was not finite
+        self.undefined = 0  # items whose loss was not
         self._nulls = dict(nulls or {})
         self._drops = config.drops(tuple(self._nulls))
         for name in self._drops:
@@ -93,13 +96,17 @@ class Trainer:
         with warnings.catch_warnings():  # what there is to warn of was said of the denoiser itself
             warnings.simplefilter("ignore")
             self.averaged = {k: replace(denoiser, net=_net(net)) for k, net in self._averages.nets.items()}
+        device = self._flat.vector.device
+        self._balance = Balance(objective.learned, config, device) if objective.learned else None
         self._random = any(getattr(m, "p", 0) for m in denoiser.net.modules() if "Dropout" in type(m).__name__)
         self._failures = 0  # steps in a row
         self._last: Path | None = None
         self._since: list[tuple[Tensor, Tensor]] = []  # (loss, noise level) of the items since the last tick
         self._norms: list[Tensor] = []  # of the steps since, on the device
+        self._lost: list[Tensor] = []  # items without a finite loss in each part of them
         self._read: list[float] = []  # those already read
         self._stopping = self._stopped = False
+        self._owed = False  # a checkpoint that waits for a step with a finite gradient
 
     @property
     def best(self) -> NetDenoiser:
@@ -121,7 +128,9 @@ class Trainer:
             self._stopped = self._stopping
             marks = self._marks(before)
             if any(marks.values()):
-                yield self._tick(marks, (self.items - seen) / (time.perf_counter() - clock))
+                tick = self._tick(marks, (self.items - seen) / (time.perf_counter() - clock))
+                self._owed = marks["checkpoint"] and not tick.checkpoint
+                yield tick
                 clock, seen = time.perf_counter(), self.items  # the caller's time is not the training's
         self._stopping = self._stopped = False
 
@@ -139,6 +148,8 @@ class Trainer:
             self.denoiser.net.train()
         for p in self._flat.parameters.values():
             p.grad = None
+        if self._balance is not None:
+            self._balance.begin()
         x0, cond = self.feed(before, config.batch)
         draws = Draws(config.seed, "step", before, batch=config.batch)
         cond = self._with_nulls(cond, draws)
@@ -149,9 +160,13 @@ class Trainer:
                 part, part_cond = x0[rows], {name: leaf[rows] for name, leaf in cond.items()}
                 with self._autocast(x0.device):
                     loss = self.objective(self.denoiser, part, part_cond, draws.part(first, len(part)))
-                (loss.value.sum() / config.batch).backward()
+                value = loss.value if self._balance is None else self._balance(loss)
+                (value.sum() / config.batch).backward()
                 self._since.append((loss.value.detach(), loss.noise))
+                self._lost.append((~loss.value.detach().isfinite()).sum())
         self._norms.append(self._optimiser.step(config.rate(before)))
+        if self._balance is not None:
+            self._balance.step(config.rate(before))
         self.items += config.batch
         self._averages.update(self._flat.vector, before, self.items)
 
@@ -162,14 +177,22 @@ class Trainer:
         return {name: self._held_out(d) for name, d in (self.averaged or {"net": self.best}).items()}
 
     def save(self, folder: Path) -> Path:
-        """A checkpoint of all that a resume needs, and of each average; older ones are pruned."""
+        """A checkpoint of all that a resume needs, and of each average; older ones are pruned.
+
+        Raises Diverged, and writes nothing, where the weights are no longer finite.
+        """
         self._look()
+        if not bool(self._flat.vector.isfinite().all()):
+            raise self._diverged("the weights are no longer finite")
         files = {
             "net": self.denoiser.net.state_dict(),
             "optimiser": self._optimiser.tensors(),
             **{f"ema-{name}": self._average(name) for name in self._averages.vectors},
         }
-        state = {"seed": self.config.seed, "skipped": self.skipped, "failures": self._failures, **self._setting()}
+        if self._balance is not None:
+            files["uncertainty"] = self._balance.tensors()
+        counts = {"skipped": self.skipped, "undefined": self.undefined, "failures": self._failures}
+        state = {"seed": self.config.seed, **counts, **self._setting()}
         self._last = checkpoint.write(folder, self.items, files, state)
         checkpoint.prune(folder, self.config.keep, self.config.milestone_every)
         return self._last
@@ -196,9 +219,12 @@ class Trainer:
                 self._snapshots = ()
             else:
                 fit(self._average(name), found.tensors(f"ema-{name}"), found.path)
+        if self._balance is not None:
+            self._balance.load(found.tensors("uncertainty"), found.path)
         self.items, self.skipped = found.items, found.state["skipped"]
+        self.undefined = found.state.get("undefined", 0)  # not counted by older versions
         self._failures, self._last = found.state["failures"], found.path
-        self._since, self._norms, self._read = [], [], []
+        self._since, self._norms, self._lost, self._read = [], [], [], []
 
     def _average(self, name: str) -> dict[str, Tensor]:
         """An average as a network's state; its parameters are the average's own, to be written to."""
@@ -216,12 +242,14 @@ class Trainer:
         }
         end = self.items >= config.items
         passed = {k: bool(n) and (end or self.items // n > before // n) for k, n in every.items()}
-        passed["checkpoint"] |= end or self._stopped
+        passed["checkpoint"] |= end or self._stopped or self._owed
         passed["snapshot"] = not end and any(before < mark <= self.items for mark in self._snapshots)
         return {**passed, "end": end}
 
     def _tick(self, marks: dict[str, bool], speed: float) -> Tick:
         self._look()
+        if self._failures and not (marks["end"] or self._stopped):
+            marks = {**marks, "checkpoint": False}  # what may be about to diverge replaces nothing: the next sound step
         values, noise = (torch.cat(column).tolist() for column in zip(*self._since, strict=True))
         norms = np.asarray(self._read)
         if sum(marks.values()) > marks["snapshot"]:  # a snapshot alone is no end of an interval
@@ -238,6 +266,7 @@ class Trainer:
             self.config.rate(self.items - self.config.batch),
             speed,
             self.skipped,
+            self.undefined,
             ((BINS[:-1] + BINS[1:]) / 2)[held > 0].tolist(),
             (sums[held > 0] / held[held > 0]).tolist(),
             **marks,
@@ -246,17 +275,18 @@ class Trainer:
     def _look(self) -> None:
         """Reads the norms, and with them the device, which is else left to run ahead; counts the steps skipped."""
         new: list[float] = torch.stack(self._norms).tolist() if self._norms else []
-        self._norms = []
+        self.undefined += int(torch.stack(self._lost).sum()) if self._lost else 0
+        self._norms, self._lost = [], []
         self._read += new
         for norm in new:
             self._failures = 0 if np.isfinite(norm) else self._failures + 1
             self.skipped += int(not np.isfinite(norm))
             if self._failures >= PATIENCE:
-                last = f"the last checkpoint is {self._last}" if self._last else "there is no checkpoint yet"
-                raise Diverged(
-                    f"the gradient was not finite for {PATIENCE} steps in a row, at {self.items} items: {last}; "
-                    "lower train.lr or train.clip, or train in float32"
-                )
+                raise self._diverged(f"the gradient was not finite for {PATIENCE} steps in a row")
+
+    def _diverged(self, what: str) -> Diverged:
+        last = f"the last checkpoint is {self._last}" if self._last else "there is no checkpoint yet"
+        return Diverged(f"{what}, at {self.items} items: {last}; lower train.lr or train.clip, or train in float32")
 
     def _with_nulls(self, cond: Mapping[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         """Conditions with a share replaced by their nulls (Ho & Salimans, 2021)."""

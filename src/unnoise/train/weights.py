@@ -89,12 +89,33 @@ class EDM(Weight):
         return (out / level.sigma).square() * power / self.sigma_data**2
 
 
+@dataclass(frozen=True)
+class Learned(Weight):
+    """base/exp(u): u(noise level) is trained beside, so that every level's loss becomes 1 (Karras et al., 2024).
+
+    features: how many sinusoids of the noise level u is made of. What is reported stays the loss under `base`.
+    """
+
+    base: Weight = Simple()
+    features: int = 32
+
+    def __post_init__(self) -> None:
+        if self.features < 2 or self.features % 2:
+            raise UserError(f"features come in pairs, 2 or more, got {self.features}")
+        if isinstance(self.base, Learned):
+            raise UserError("the base of a learned weight is a fixed one, got another learned")
+
+    def __call__(self, level: Level, out: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        return self.base(level, out)
+
+
 WEIGHTS: dict[str, type[Weight]] = {
     "simple": Simple,
     "noise": Noise,
     "min_snr": MinSNR,
     "p2": P2,
     "edm": EDM,
+    "learned": Learned,
 }
 
-__all__ = ["EDM", "P2", "WEIGHTS", "MinSNR", "Noise", "Simple", "Weight"]
+__all__ = ["EDM", "P2", "WEIGHTS", "Learned", "MinSNR", "Noise", "Simple", "Weight"]

@@ -91,7 +91,8 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_plain, value))}]"
-    return str(value)
+    kinds = (kind for table in TABLES.values() for kind, made in table.items() if made is type(value))
+    return next(kinds, str(value))
 
 
 def _first(made: Any) -> str:

@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "distill"], 5),
-    **dict.fromkeys(["recipe", "run", "training", "infer", "survey", "advice", "cost"], 6),
+    **dict.fromkeys(["recipe", "run", "training", "infer", "survey", "census", "advice", "cost"], 6),
     "report": 7,
     "serve": 8,
     "cli": 9,

@@ -15,7 +15,7 @@ from unnoise.data import SPLITS, Source
 from unnoise.data.standard import standard
 from unnoise.modality import Modality
 from unnoise.recipe import NODES, TABLES, Recipe, override, resolve
-from unnoise.survey import name_of, survey
+from unnoise.survey import Survey, name_of, survey
 from unnoise.train import TrainConfig
 
 LOOKED = 2000  # training items whose deviation is measured
@@ -42,9 +42,16 @@ class Found:
     total: int = 0  # items in all parts
     count: int = 0  # of the training part
     shape: tuple[int, ...] = ()  # of one encoded item
-    labels: Mapping[str, int] = field(default_factory=dict[str, int])  # training items of each
+    labels: Mapping[str, int] = field(default_factory=dict[str, int])  # items of each, in all parts
     deviation: float = 0.0  # of encoded numbers about their overall mean
     bfloat16: bool = False  # in this machine's hardware
+
+    @staticmethod
+    def of(seen: Survey, device: str = "cpu", minutes: float = 10.0) -> "Found":
+        """What is known of data before they are opened."""
+        lengths = [length for size in seen.sides for length in size]
+        ends = (min(lengths), max(lengths)) if lengths else ()
+        return Found(seen.kind, device, minutes, seen.side, seen.one_size, ends)
 
     @property
     def numbers(self) -> int:
@@ -157,7 +164,7 @@ ROWS = (
 )
 PASSES = {"pictures": (100, 20_000), "array": (100, 20_000), "rows": (100, 50_000)}  # most passes; items at the least
 GOOD = {"pictures": 200_000, "array": 200_000, "rows": 500_000}  # items by which such a network has learned
-RARE = 20  # training items of a label below which it is drawn poorly
+RARE = 20  # items of a label below which it is drawn poorly
 
 
 @dataclass(frozen=True)
@@ -216,9 +223,7 @@ def plan(
         raise UserError(f"minutes of training are above 0, got {minutes:g}")
     seen = survey(path)
     named = name or name_of(path)
-    lengths = [length for size in seen.sides for length in size]
-    ends = (min(lengths), max(lengths)) if lengths else ()
-    found = Found(seen.kind, device, minutes, seen.side, seen.one_size, ends)
+    found = Found.of(seen, device, minutes)
     nodes: dict[str, Any] = {"data": dict(seen.node)}
     reasons: list[Reason] = []
     if seen.kind == "pictures":
@@ -248,6 +253,13 @@ def plan(
 _LENGTHS = ("items", "warmup", "log_every", "validate_every", "sample_every", "checkpoint_every")
 
 
+def choose_size(found: Found) -> Any:
+    """The size at which pictures are seen: the first rule that holds."""
+    nodes: dict[str, Any] = {}
+    _apply(nodes, found, ("data.size",))
+    return nodes["data"]["size"]
+
+
 def _apply(nodes: dict[str, Any], found: Found, keys: Sequence[str]) -> list[Reason]:
     """Sets the keys by the first rule of each that holds."""
     reasons: list[Reason] = []
@@ -271,7 +283,8 @@ def _opened(found: Found, source: Source, modality: Mapping[str, Any], name: str
     x = made.encode(items.take(few)[0]).double().numpy()
     labels: dict[str, int] = {}
     if source.classes:
-        counts = np.bincount(items.cond["label"], minlength=len(source.classes))
+        parts = [source.split(part).cond["label"] for part in SPLITS]
+        counts = np.bincount(np.concatenate(parts), minlength=len(source.classes))
         labels = dict(zip(source.classes, counts.tolist(), strict=True))
     kind = {"image": "pictures", "points": "rows"}.get(source.raw, "array")
     here = machine.machine()
@@ -299,7 +312,7 @@ def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequen
         time = f"{found.minutes:g} minute{'s allow' if found.minutes != 1 else ' allows'}"
         items, because = int(in_time), f"what {time} at {_rate(cost)} items a second"
     else:
-        items, because = most, f"{most / found.count:,.0f} passes over the data; more would be learned by heart"
+        items, because = most, "more passes would be learned by heart"
     items = max(items, LEAST * train.batch)
     items = -(-items // train.batch) * train.batch
     spare = math.inf if cost is None else BESIDE * items / cost.rate  # seconds for each of the two
@@ -360,4 +373,4 @@ def _minutes(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
 
 
-__all__ = ["RULES", "Found", "Plan", "Reason", "Rule", "expectation", "infer", "plan"]
+__all__ = ["RULES", "Found", "Plan", "Reason", "Rule", "choose_size", "expectation", "infer", "plan"]

@@ -182,6 +182,22 @@ def _table(place: Path) -> Survey:
     return _labelled(node, label, tuple(name for name in texts if name != label))
 
 
+def gaps(seen: Survey) -> dict[str, int]:
+    """How many values are missing in each column that a table's node names, where some are: the file is read once."""
+    place = Path(seen.node["path"])
+    if place.suffix.lower() == PARQUET:
+        return {}
+    names, mark, named = delimited.header(place, None, None)
+    kept = [i for i, name in enumerate(names) if name not in seen.node.get("drop", ())]
+    counts = dict.fromkeys((names[i] for i in kept), 0)
+    with delimited.rows_of(place, mark) as rows:
+        for _, row in itertools.islice(rows, int(named), None):
+            for i in kept:
+                if i < len(row) and delimited.missing(row[i]):
+                    counts[names[i]] += 1
+    return {name: count for name, count in counts.items() if count}
+
+
 def _labelled(node: dict[str, Any], label: str | None, drop: tuple[str, ...]) -> Survey:
     said: list[str] = []
     if label is not None:
@@ -207,4 +223,4 @@ def _has_pictures(place: Path) -> bool:
     return True
 
 
-__all__ = ["KNOWN", "Survey", "is_data", "name_of", "survey"]
+__all__ = ["KNOWN", "Survey", "gaps", "is_data", "name_of", "survey"]

@@ -12,6 +12,7 @@ import typer
 from unnoise.cli.advise import advise
 from unnoise.cli.doctor import doctor
 from unnoise.cli.evaluate import evaluate
+from unnoise.cli.look import look
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
 from unnoise.cli.sample import sample
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, sample, evaluate, advise, doctor):
+for command in (train, sample, evaluate, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
 app.command()(recipes)

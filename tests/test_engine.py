@@ -260,6 +260,30 @@ def test_a_failing_item_fails_alone(label, reason, denoiser):
     assert not engine.busy
 
 
+class _Picky(un.Gaussian):
+    """Refuses to begin an item of label 1."""
+
+    def constrain(self, x, cond):
+        if bool((cond["label"] == 1).any()):
+            raise ValueError("label 1 has no such shape")
+        return x
+
+
+def test_an_item_that_cannot_begin_fails_alone(denoiser):
+    picky = un.denoiser(denoiser.net, _Picky(PROCESS.schedule), "velocity")
+    plan = un.plan("ddim", PROCESS, steps=3)
+    engine = un.Engine(picky, sizes=(4,))
+    engine.submit(un.Job(plan, (2,), [1, 2, 3], {"label": torch.tensor([0, 1, 2])}))
+    events = []
+    while engine.busy:
+        events += engine.tick()
+    failed = [(e.index, e.reason) for e in events if isinstance(e, Failed)]
+    assert failed == [(1, "ValueError: label 1 has no such shape")]
+    found = {e.index: e.x for e in events if isinstance(e, Done)}
+    solo = un.sample(denoiser, plan, (2,), [1, 3], {"label": torch.tensor([0, 2])})
+    torch.testing.assert_close(torch.stack([found[0], found[2]]), solo, rtol=1e-5, atol=1e-5)
+
+
 def test_where_every_item_fails_the_engine_goes_on(denoiser):
     engine = un.Engine(_Faulty(denoiser))
     plan = un.plan("ddim", PROCESS, steps=2)
@@ -353,6 +377,9 @@ def test_every_item_is_done_exactly_once(jobs):
         ({"seeds": []}, "at least one seed"),
         ({"start": torch.zeros(1, 3)}, r"start has shape \(1, 3\), expected \(1, 2\)"),
         ({"cond": {"label": torch.zeros(2)}}, "condition 'label'"),
+        ({"cond": {"label": torch.tensor([4])}}, "there is no label 4: expected 0 to 2, or 3 for none"),
+        ({"cond": {"label": torch.tensor([-1])}}, "there is no label -1"),
+        ({"cond": {"label": torch.tensor([0.5])}}, "labels are whole numbers .* got float32"),
     ],
 )
 def test_jobs_that_do_not_fit_are_refused_at_once(job, message, denoiser):

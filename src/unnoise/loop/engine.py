@@ -139,7 +139,7 @@ class Engine:
         if job.start is not None and tuple(job.start.shape) != (len(job.seeds), *job.shape):
             raise UserError(f"start has shape {tuple(job.start.shape)}, expected {(len(job.seeds), *job.shape)}")
         cond = move(job.cond, self._like)
-        check_cond(cond, len(job.seeds))
+        check_cond(self.denoiser, cond, len(job.seeds))
         ticket = Ticket(self._tickets)
         self._tickets += 1
         key = (tuple(job.shape), *((n, v.dtype, tuple(v.shape[1:])) for n, v in sorted(cond.items())))
@@ -161,13 +161,14 @@ class Engine:
     @torch.no_grad()
     def tick(self) -> list[Event]:
         """Admits what waits, oldest first; then one network call and one step for the lane whose turn it is."""
-        self._admit()
+        failed = self._admit()
         if not self._turns:
-            return []
+            return failed
         key = self._turns[0]
         self._turns.rotate(-1)
         lane = self._lanes[key]
         events, belief = self._ask(key, lane)
+        events = failed + events
         if belief is None:
             return events
         assert lane.state is not None  # a lane with items has a state
@@ -192,22 +193,31 @@ class Engine:
                     found[event.index] = event.x
         return torch.stack([found[index] for index in range(len(job.seeds))])
 
-    def _admit(self) -> None:
-        """Moves the oldest waiting items into free places."""
+    def _admit(self) -> list[Event]:
+        """Moves the oldest waiting items into free places; tells of those that could not begin."""
         arrivals: dict[LaneKey, list[_Item]] = {}
         for _ in range(min(len(self._waiting), self.places - self.under_way)):
             key, item = self._waiting.popleft()
             arrivals.setdefault(key, []).append(item)
-        for key, items in arrivals.items():
-            if key not in self._lanes:
-                self._lanes[key] = _Lane(shape=key[0])
-                self._turns.append(key)
-            self._join(self._lanes[key], items)
+        return [event for key, items in arrivals.items() for event in self._enter(key, items)]
 
-    def _join(self, lane: _Lane, items: list[_Item]) -> None:
+    def _enter(self, key: LaneKey, items: list[_Item]) -> list[Event]:
+        """Begins items; where that raises each begins alone, and who raises has failed."""
         cond = {name: torch.cat([item.cond[name] for item in items]) for name in items[0].cond}
+        try:
+            fresh = items[0].plan.begin(self._begin(key[0], items, cond))
+        except Exception as error:  # whatever a condition makes of one item's beginning is not the others' fault
+            if len(items) == 1:
+                return [Failed(items[0].ticket, items[0].index, f"{type(error).__name__}: {error}")]
+            return [event for item in items for event in self._enter(key, [item])]
+        if key not in self._lanes:
+            self._lanes[key] = _Lane(shape=key[0])
+            self._turns.append(key)
+        self._join(self._lanes[key], items, fresh, cond)
+        return []
+
+    def _join(self, lane: _Lane, items: list[_Item], fresh: State, cond: dict[str, Tensor]) -> None:
         memories = max(item.plan.memories for item in items)
-        fresh = items[0].plan.begin(self._begin(lane.shape, items, cond))
         if lane.state is not None:
             memories = max(memories, len(lane.state.memory))
             lane.state = _concatenate(_widen(lane.state, memories), _widen(fresh, memories))

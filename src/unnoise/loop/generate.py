@@ -9,6 +9,7 @@ import torch
 
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
+from unnoise.nets import Net
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
 from unnoise.tensor import Array, Cond, Tensor, move
@@ -34,7 +35,7 @@ def generate(
     like = torch.zeros(0, device=where) if start is None else start.to(where)
     process = denoiser.process
     given = move(cond, like)
-    check_cond(given, batch)
+    check_cond(denoiser, given, batch)
     quiet = torch.no_grad()  # not around the yield: between steps the mode is the caller's
     with quiet:
         x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
@@ -78,15 +79,29 @@ def sample(
 
 def home(denoiser: Denoiser) -> torch.device:
     """Where a denoiser's numbers live: its network's device, through any wrappers; the CPU for closed forms."""
-    net = getattr(denoiser, "net", None)
+    net = innermost(denoiser)
+    return torch.device("cpu") if net is None else next((p.device for p in net.parameters()), torch.device("cpu"))
+
+
+def innermost(denoiser: Denoiser) -> torch.nn.Module | None:
+    """The network that a denoiser asks in the end, through any wrappers; None for closed forms."""
+    net, inner = getattr(denoiser, "net", None), getattr(denoiser, "inner", None)
     if isinstance(net, torch.nn.Module):
-        return next((p.device for p in net.parameters()), torch.device("cpu"))
-    inner = getattr(denoiser, "inner", None)
-    return torch.device("cpu") if inner is None else home(inner)
+        return net
+    return None if inner is None else innermost(inner)
 
 
-def check_cond(cond: Cond, batch: int) -> None:
-    """Raises where a condition does not have one value per item."""
+def check_cond(denoiser: Denoiser, cond: Cond, batch: int) -> None:
+    """Raises where a condition does not have one value per item, or a label is none that the network knows."""
     for name, leaf in cond.items():
         if leaf.ndim == 0 or leaf.shape[0] != batch:
             raise UserError(f"condition '{name}' has shape {tuple(leaf.shape)}, expected {batch} values, one per seed")
+    net, label = innermost(denoiser), cond.get("label")
+    if label is None or not isinstance(net, Net) or not net.classes:
+        return
+    if label.dtype not in (torch.int64, torch.int32):
+        raise UserError(f"labels are whole numbers (int64), got {str(label.dtype).removeprefix('torch.')}")
+    least, largest = int(label.min()), int(label.max())
+    if least < 0 or largest > net.classes:
+        wrong = least if least < 0 else largest
+        raise UserError(f"there is no label {wrong}: expected 0 to {net.classes - 1}, or {net.classes} for none")

@@ -177,7 +177,7 @@ def _member(path: Path, kept: Any, key: str) -> npt.NDArray[Any]:
 
 def _why(path: Path, error: Exception) -> str:
     text = str(error)
-    if "pickle" in text:
+    if "pickle" in text or "Python objects" in text:
         return "it holds Python objects (a pickle), and those are never opened; store numbers or strings"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
@@ -190,11 +190,11 @@ def _finite(path: str, items: Raw) -> None:
     """Refuses NaN, infinities and numbers beyond all scale: how many, and where the first stands."""
     if items.dtype.kind != "f":
         return
-    count, first = 0, ""
+    count, first, most = 0, "", min(LARGEST, float(np.finfo(items.dtype).max))
     for rows in chunks(items):
         part = items[rows]
         with np.errstate(invalid="ignore"):
-            broken = ~(np.abs(part) <= LARGEST)
+            broken = ~(np.abs(part) <= most)
         if broken.any():
             if not count:
                 item, *place = (int(index) for index in np.argwhere(broken)[0])
@@ -203,7 +203,7 @@ def _finite(path: str, items: Raw) -> None:
             count += int(broken.sum())
     if count:
         raise UserError(
-            f"{path} holds {count} numbers (of {items.size}) that are NaN, infinite or beyond {LARGEST:g}; "
+            f"{path} holds {count} numbers (of {items.size}) that are NaN, infinite or beyond {most:g}; "
             f"the first is {first}"
         )
 

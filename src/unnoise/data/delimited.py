@@ -3,7 +3,7 @@
 import csv
 from array import array
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -68,14 +68,13 @@ def read(path: Path, mark: str, named: bool, names: Sequence[str], wanted: Seque
     at = None if label is None else names.index(label)
     values, lines, codes = array("d"), array("q"), array("q")
     kinds: dict[str, int] = {}
-    grouped = "_".__contains__
     with rows_of(path, mark) as rows:
         for line, row in islice(rows, int(named), None):
             if len(row) != len(names):
                 raise UserError(f"{path}, line {line}: {len(row)} fields where the first line has {len(names)}")
             picked = [row[i] for i in places]
             try:
-                if any(map(grouped, picked)):
+                if "_" in "".join(picked):
                     raise ValueError
                 values.extend(map(float, picked))
             except ValueError:
@@ -119,11 +118,9 @@ def _sniff(path: Path, given: str | None) -> str:
         return DELIMITERS.get(given, given)
     best, most = ",", (False, 0.0, 0)
     for mark in DELIMITERS.values():
-        try:
-            with rows_of(path, mark) as rows:
-                widths = [len(row) for _, row in islice(rows, _HEAD)]
-        except UserError:  # told when the file is read
-            continue
+        widths: list[int] = []
+        with suppress(UserError), rows_of(path, mark) as rows:  # a fault is told when the file is read
+            widths.extend(len(row) for _, row in islice(rows, _HEAD))
         if widths:
             merit = (widths[0] > 1, widths.count(widths[0]) / len(widths), widths[0])
             if merit > most:

@@ -141,7 +141,10 @@ def chunks(items: Raw) -> Iterator[slice]:
 
 
 def moments(items: Raw, axes: tuple[int, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and deviation in float64 over `axes` (the items' among them), a part at a time, each about a first mean."""
+    """Mean and deviation over `axes` (the items' among them), one each of what is left: in float64, part by part.
+
+    Both are sums about the mean of the first items, so that numbers far from 0 keep their digits.
+    """
     first = items[: max(1, min(len(items), 1024))].astype(np.float64).mean(axis=axes, keepdims=True)
     count, total, square = 0, np.zeros_like(first), np.zeros_like(first)
     for rows in chunks(items):
@@ -153,7 +156,7 @@ def moments(items: Raw, axes: tuple[int, ...]) -> tuple[npt.NDArray[np.float64],
     variance = np.maximum(square / count - shift**2, 0)
     # Where all are one number the sums leave rounding behind, and that is no deviation.
     variance[variance < (1e-12 * np.abs(first + shift)) ** 2] = 0
-    return np.squeeze(first + shift, axis=axes), np.sqrt(np.squeeze(variance, axis=axes))
+    return (first + shift).reshape(-1), np.sqrt(variance).reshape(-1)
 
 
 def named(values: Sequence[Any] | npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:

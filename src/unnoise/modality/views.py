@@ -6,6 +6,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 SLICES = 9  # of a volume, at most, evenly spaced
+SEEN = 24  # pixels that a slice should about fill
 CURVE = (96, 48)  # pixels of a signal's picture
 FINE = 4  # how much finer a curve is drawn before it is made smaller
 
@@ -23,10 +24,13 @@ def view(item: Shares) -> PIL.Image.Image:
         return curve(item)
     if sizes == 2 and item.shape[0] == 3:
         return PIL.Image.fromarray(_bytes(np.moveaxis(item, 0, -1)))
-    fields = item if sizes == 2 else item[0].reshape(-1, *item.shape[-2:])
+    if sizes == 2:
+        return PIL.Image.fromarray(_bytes(tiled(item)))
+    fields = item[0].reshape(-1, *item.shape[-2:])
     if len(fields) > SLICES:
         fields = fields[np.linspace(0, len(fields) - 1, SLICES).round().astype(int)]
-    return PIL.Image.fromarray(_bytes(tiled(fields)))
+    factor = max(1, SEEN // max(fields.shape[1:]))
+    return PIL.Image.fromarray(_bytes(tiled(fields.repeat(factor, 1).repeat(factor, 2))))
 
 
 def tiled(fields: Shares) -> Shares:

@@ -9,6 +9,7 @@ from unnoise.train.ema import Averages, Power
 from unnoise.train.flat import fit
 from unnoise.train.held_out import ByLevel, HeldOut
 from unnoise.train.levels import LEVELS, Levels
+from unnoise.train.loader import Loader
 from unnoise.train.lock import lock
 from unnoise.train.objective import OBJECTIVES, Loss, Objective, Regression
 from unnoise.train.order import Feed, Shuffled
@@ -28,6 +29,7 @@ __all__ = [
     "Feed",
     "HeldOut",
     "Levels",
+    "Loader",
     "Loss",
     "Objective",
     "Power",

@@ -34,6 +34,7 @@ class TrainConfig:
     snapshots: int = 4  # of two averages, kept along the way: of them any other width is made after training; 0: none
     precision: Literal["float32", "bfloat16"] = "float32"  # of products and convolutions; weights stay float32
     drop: float | dict[str, float] = 0.1  # how often a condition is replaced by its null; one number or each by name
+    workers: int = 0  # processes that read and encode ahead; bits do not depend on it
     seed: int = 0  # of order, noise, levels, nulls and dropout
     log_every: int = 5_000  # items between ticks
     validate_every: int = 50_000  # items between held-out losses; 0: none, here and below
@@ -48,7 +49,15 @@ class TrainConfig:
         for name in ("items", "batch", "accumulate", "log_every", "validate_items", "keep"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        names = ("warmup", "snapshots", "validate_every", "sample_every", "checkpoint_every", "milestone_every")
+        names = (
+            "warmup",
+            "workers",
+            "snapshots",
+            "validate_every",
+            "sample_every",
+            "checkpoint_every",
+            "milestone_every",
+        )
         for name in (*names, "weight_decay", "clip", "epsilon"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")

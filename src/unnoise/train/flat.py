@@ -1,6 +1,6 @@
 """A network's weights as one vector: the optimiser, the averages and the gradient's norm are one call each."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import nn
@@ -56,16 +56,24 @@ def _outer(net: nn.Module) -> set[str]:
 
 def fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: object) -> None:
     """Copies tensors into our own of the same names and shapes; `where` names their origin, for messages."""
-    for name in sorted(own.keys() ^ tensors.keys()):
-        what = "has no" if name in own else "has, beyond it,"
-        raise UserError(f"{where} is of another network: it {what} '{name}'")
+    alike(own.keys(), tensors.keys(), where)
     for name, tensor in own.items():
-        given, expected = tuple(tensors[name].shape), tuple(tensor.shape)
-        if given != expected:
-            raise UserError(f"{where} is of another network: '{name}' has shape {given}, expected {expected}")
+        given, expected = tensors[name], tensor
+        if given.shape != expected.shape:
+            shapes = f"'{name}' has shape {tuple(given.shape)}, expected {tuple(expected.shape)}"
+            raise UserError(f"{where} is of another network: {shapes}")
+        if given.is_complex() or given.is_floating_point() != expected.is_floating_point():
+            raise UserError(f"{where} is of another network: '{name}' is {given.dtype}, expected {expected.dtype}")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
 
 
-__all__ = ["Flat", "fit"]
+def alike(own: Collection[str], names: Collection[str], where: object) -> None:
+    """Refuses other names than our own, saying the first that differs."""
+    for name in sorted({*own} ^ {*names}):
+        what = "has no" if name in own else "has, beyond it,"
+        raise UserError(f"{where} is of another network: it {what} '{name}'")
+
+
+__all__ = ["Flat", "alike", "fit"]

@@ -77,7 +77,7 @@ class Optimiser:
     def load(self, tensors: dict[str, Tensor], where: object) -> None:
         """Takes up a memory that `tensors` gave."""
         for count in self._state("step"):
-            count.copy_(tensors["step"])
+            fit({"step": count}, {k: v for k, v in tensors.items() if k == "step"}, where)
         for moment, views in (("momentum", self._momenta()), *((m, self._named(m)) for m in MOMENTS)):
             fit(
                 views,

@@ -26,8 +26,8 @@ class Feed(Protocol):
 class Shuffled:
     """Epoch after epoch of a data set, each in an order of its own; a batch may span two.
 
-    encode: raw batch and generator → x0 (B, ...) float32; the generator, for dequantisation and augmentation, is
-    a function of (seed, first).
+    encode: raw batch and generator → x0 (B, ...) float32; its generator, for dequantisation and augmentation, and
+    that of taking, for random crops, are functions of (seed, first).
     """
 
     def __init__(self, items: Items, encode: Encode, seed: int = 0, device: torch.device | str = "cpu"):
@@ -48,7 +48,7 @@ class Shuffled:
         return np.concatenate(parts)
 
     def __call__(self, first: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        raw, cond = self._items.take(self.indices(first, size))
+        raw, cond = self._items.take(self.indices(first, size), rng.host(self._seed, "take", first))
         x0 = self._encode(raw, rng.host(self._seed, "encode", first))
         return send(x0, self._device), tensors(cond, self._device)
 

@@ -20,14 +20,17 @@ ROW = 12  # samples shown of each class
 PAIRS = 12  # samples shown beside their nearest training item
 FILM = 24  # images under way in the film
 ROWS = 5000  # of a table, drawn and real, in its histograms
+FEW = 100  # items in a draw below which measures tell little apart
 DOTS = 2000  # points in the film and in a cloud
 
 
 def verdict(measures: Sequence[Measure]) -> str:
     """The whole table in one sentence: how many measures take the samples for real, and which is furthest off."""
     told = sorted((m for m in measures if m.gap > 2), key=lambda m: -m.gap)
+    least = min(m.count for m in measures)
+    caution = f" With {least} items in a draw, only plain differences would show." if least < FEW else ""
     if not told:
-        return f"All {len(measures)} measures take the samples for real."
+        return f"All {len(measures)} measures take the samples for real.{caution}"
     worst, passed = told[0], len(measures) - len(told)
     start = f"{passed} of {len(measures)} measures take" if passed else "No measure takes"
     return (

@@ -67,11 +67,10 @@ details dd { margin: 0; max-width: 48em }
 img { max-width: 100%; height: auto; vertical-align: top }
 img.pixels { image-rendering: pixelated }
 figure { margin: 0 }
-.classes { display: grid; gap: .3rem }
-.class { display: flex; align-items: center; gap: .8rem }
-.class span { flex: 0 0 auto; min-width: 1.2em; max-width: 6em; overflow-wrap: anywhere; text-align: right;
-  color: var(--muted) }
-.class img { min-width: 0; flex: 0 1 auto }
+.classes { display: grid; grid-template-columns: minmax(1.2em, max-content) 1fr; gap: .3rem .8rem; align-items: center }
+.class { display: contents }
+.class span { max-width: 6em; overflow-wrap: anywhere; text-align: right; color: var(--muted) }
+.class img { min-width: 0 }
 .drawings { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.5rem }
 .scroll { overflow-x: auto }
 .scroll img { max-width: none }

@@ -2,9 +2,14 @@
 
 from unnoise.data.array import Array
 from unnoise.data.bundled import Bundled
+from unnoise.data.celeba import Celeba
+from unnoise.data.cifar import Cifar10
+from unnoise.data.dataset import Dataset
 from unnoise.data.digits import Digits
 from unnoise.data.finite import Finite
 from unnoise.data.mixture import Mixture
+from unnoise.data.mnist import Mnist
+from unnoise.data.patches import Patches
 from unnoise.data.pictures import Decodable, Pictures
 from unnoise.data.points import Checkerboard, Classes2d, Gaussians8, Moons, Plane, Spiral, SwissRoll
 from unnoise.data.progress import watching
@@ -17,7 +22,7 @@ SOURCES: dict[str, type[Source]] = {
     source.name: source
     for source in (
         Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Shapes,
-        Table, Array, Bundled, Pictures,
+        Table, Array, Bundled, Pictures, Patches, Cifar10, Mnist, Celeba, Dataset,
     )
 }  # fmt: skip
 
@@ -26,15 +31,20 @@ __all__ = [
     "SPLITS",
     "Array",
     "Bundled",
+    "Celeba",
     "Checkerboard",
+    "Cifar10",
     "Classes2d",
+    "Dataset",
     "Decodable",
     "Digits",
     "Finite",
     "Gaussians8",
     "Items",
     "Mixture",
+    "Mnist",
     "Moons",
+    "Patches",
     "Pictures",
     "Plane",
     "Shapes",

@@ -17,7 +17,7 @@ from unnoise.config import UserError
 from unnoise.data.decoding import JOURNAL, PASSED, RAW, Record, View, decode_all, sizes
 from unnoise.data.labels import Named
 from unnoise.data.source import SPLITS, Items, Raw
-from unnoise.data.split import Indices, divide
+from unnoise.data.split import divide_stated
 from unnoise.data.stores import Store
 from unnoise.data.windows import Windows
 from unnoise.files import naming, put
@@ -159,21 +159,6 @@ def _make(order: Order, folder: Path, strict: bool) -> Decoded:
     return made
 
 
-def divide_stated(
-    digests: Sequence[bytes], stated: Sequence[str | None], held_out: float, seed: int
-) -> dict[str, Indices]:
-    """Parts as stated; a part that nobody states is taken from the training items by their content (`divide`)."""
-    given = {name: np.array([i for i, part in enumerate(stated) if part == name], np.int64) for name in SPLITS}
-    free = np.array([i for i, part in enumerate(stated) if part is None], np.int64)
-    if all(len(given[name]) for name in ("validation", "test")):
-        return {**given, "train": np.sort(np.concatenate([given["train"], free]))}
-    pool = np.sort(np.concatenate([given["train"], free]))
-    taken = divide([digests[i] for i in pool], held_out, seed)
-    parts = {name: given[name] if len(given[name]) else pool[taken[name]] for name in ("validation", "test")}
-    back = [pool[taken[name]] for name in ("validation", "test") if len(given[name])]
-    return {"train": np.sort(np.concatenate([pool[taken["train"]], *back])), **parts}
-
-
 def _facts(
     order: Order,
     records: Sequence[Record],
@@ -263,4 +248,4 @@ def _forget(folder: Path, facts: Mapping[str, Any]) -> None:
                 os.unlink(other.parent.with_name(f"{other.parent.name}.lock"))
 
 
-__all__ = ["Decoded", "Order", "decoded", "divide_stated"]
+__all__ = ["Decoded", "Order", "decoded"]

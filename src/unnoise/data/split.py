@@ -10,6 +10,8 @@ from unnoise.config import UserError
 
 Indices = npt.NDArray[np.int64]
 
+PARTS = ("train", "validation", "test")
+
 
 def divide(digests: Sequence[bytes], held_out: float = 0.1, seed: int = 0) -> dict[str, Indices]:
     """Which items are "train", "validation" and "test": ascending indices, each item in one part.
@@ -39,4 +41,19 @@ def divide(digests: Sequence[bytes], held_out: float = 0.1, seed: int = 0) -> di
     }
 
 
-__all__ = ["divide"]
+def divide_stated(
+    digests: Sequence[bytes], stated: Sequence[str | None], held_out: float, seed: int
+) -> dict[str, Indices]:
+    """Parts as stated; a part that nobody states is taken from the training items by their content (`divide`)."""
+    given = {name: np.array([i for i, part in enumerate(stated) if part == name], np.int64) for name in PARTS}
+    free = np.array([i for i, part in enumerate(stated) if part is None], np.int64)
+    if all(len(given[name]) for name in ("validation", "test")):
+        return {**given, "train": np.sort(np.concatenate([given["train"], free]))}
+    pool = np.sort(np.concatenate([given["train"], free]))
+    taken = divide([digests[i] for i in pool], held_out, seed)
+    parts = {name: given[name] if len(given[name]) else pool[taken[name]] for name in ("validation", "test")}
+    back = [pool[taken[name]] for name in ("validation", "test") if len(given[name])]
+    return {"train": np.sort(np.concatenate([pool[taken["train"]], *back])), **parts}
+
+
+__all__ = ["divide", "divide_stated"]

@@ -39,6 +39,7 @@ def standardised(train: Items, content: Content) -> dict[str, Any]:
     if content.header:
         node["header"] = list(content.header)
         node["decimals"] = [decimals(content.items[:, k], scale[k]) for k in range(content.items.shape[1])]
+        node["dequantise"] = True
     if content.header and content.label:
         counts = np.bincount(train.cond["label"], minlength=len(content.classes))
         node |= {"label": content.label, "shares": [float(f"{c / len(train):.{DIGITS}g}") for c in counts]}

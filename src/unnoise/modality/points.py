@@ -15,7 +15,9 @@ from unnoise.config import UserError
 from unnoise.modality.modality import Modality, Raw, to_host
 from unnoise.tensor import Array, Float, Tensor
 
-CELL = 1e-3  # of a scale: cells finer than this are left alone, as no noise level of a training tells them apart
+# Of a scale: finer cells are left alone, as no noise level of a training tells them apart; in coarser ones the values
+# stand apart by themselves, a model finds each, and rounding bridges what it misses. Noise would make them touch.
+FINE, COARSE = 1e-3, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class Points(Modality):
     class and is no coordinate; `shares`, how often each class comes, for samples that name none; and `decimals` of
     each coordinate, to which samples are rounded (null: to none).
     With `dequantise` and an rng a rounded coordinate becomes raw + u, u uniform over the cell of its last decimal,
-    so that a density exists; rounding undoes it exactly.
+    so that a density exists; rounding undoes it exactly. Cells of a quarter of the scale and more are left as they
+    are: such values (0 or 1, a count of few) stand apart.
     """
 
     mean: float | tuple[float, ...] = 0.0
@@ -64,7 +67,8 @@ class Points(Modality):
         if self.dequantise and self.decimals and rng is not None:
             cell = np.where(np.isfinite(self._powers), 1 / self._powers, 0.0)
             # Narrower by the rounding of float32, lest an edge round into its neighbour.
-            half = np.maximum(cell / 2 - (np.abs(centred) + cell) * 2.0**-22, 0) * (cell > CELL * scale)
+            wanted = (cell > FINE * scale) & (cell < COARSE * scale)
+            half = np.maximum(cell / 2 - (np.abs(centred) + cell) * 2.0**-22, 0) * wanted
             centred = centred + half * rng.uniform(-1, 1, raw.shape)
         return torch.from_numpy((centred / scale).astype(np.float32))
 

@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
-    **dict.fromkeys(["config", "files", "tensor", "rng"], 0),
+    **dict.fromkeys(["config", "files", "machine", "tensor", "rng"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes"], 1),
     "process": 2,
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "distill"], 5),
-    **dict.fromkeys(["recipe", "run", "training", "infer", "survey", "census", "advice", "cost"], 6),
+    **dict.fromkeys(["recipe", "run", "training", "propose", "survey", "census", "advice", "cost"], 6),
     "report": 7,
     "serve": 8,
     "cli": 9,
@@ -28,9 +28,9 @@ ORDERED = {
     ("run", "recipe"),  # a run is a recipe with its folder
     ("training", "recipe"),
     ("training", "run"),  # a training leaves a run
-    ("infer", "recipe"),  # makes one
-    ("infer", "survey"),  # from what was found
-    ("infer", "cost"),
+    ("propose", "recipe"),  # makes one
+    ("propose", "survey"),  # from what was found
+    ("propose", "cost"),
     ("cost", "recipe"),
     ("cost", "training"),  # a few steps of it
     ("advice", "run"),

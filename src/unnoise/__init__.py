@@ -20,6 +20,7 @@ _FACE = {
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
     "generate": "unnoise.loop.generate",
+    "infer": "unnoise.propose",
     "nets": "unnoise.nets:",
     "fit": "unnoise.training",
     "open": "unnoise.run",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from unnoise.loop.generate import sample as sample
     from unnoise.process import schedules as schedules
     from unnoise.process.gaussian import Gaussian as Gaussian
+    from unnoise.propose import infer as infer
     from unnoise.run import Run as Run
     from unnoise.run import open as open
     from unnoise.samplers.plan import Plan as Plan

@@ -13,7 +13,7 @@ from unnoise.cli.speak import say, span, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
-    from unnoise.infer import Plan
+    from unnoise.propose import Plan
     from unnoise.recipe import Recipe
 
 WIDE = 12  # letters of a plan's first column
@@ -54,10 +54,10 @@ def recipe_of(
             f"what was inferred from {word} is to be agreed upon, and no terminal is there to ask: --yes starts at "
             "once, --dry-run shows the plan"
         )
-    from unnoise import infer
+    from unnoise import propose
 
     with reading(json):
-        made = infer.plan(word, overrides, minutes, device)
+        made = propose.plan(word, overrides, minutes, device)
     lines = told(made, folder, device)
     if json:
         if dry_run:

@@ -61,7 +61,7 @@ def _opened(word: str, overrides: Sequence[str]) -> tuple[str, "Source", Sequenc
     """(name, data, what was decided on the way, missing values by column) of a recipe's data, or of those at a path."""
     from unnoise.config import build
     from unnoise.data import Source
-    from unnoise.infer import Found, choose_size
+    from unnoise.propose import Found, choose_size
     from unnoise.recipe import TABLES, load, override
     from unnoise.survey import gaps, is_data, name_of, survey
 

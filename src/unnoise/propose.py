@@ -18,6 +18,7 @@ from unnoise.recipe import NODES, TABLES, Recipe, override, resolve
 from unnoise.survey import Survey, name_of, survey
 from unnoise.train import TrainConfig
 
+SECONDS = 3.0  # for which steps are measured
 LOOKED = 2000  # training items whose deviation is measured
 SHARE = 0.85  # of the time for steps; the rest is for held-out losses, samples, checkpoints and the start
 MARKS = 8  # held-out losses along the way: enough to see where one turns
@@ -35,7 +36,7 @@ class Found:
 
     kind: str  # "pictures", "array" (of any rank) or "rows" (points and tables)
     device: str
-    minutes: float
+    minutes: float | int
     side: int = 0
     one_size: tuple[int, int] | None = None
     sides: tuple[int, ...] = ()  # the smallest and the largest side of the pictures
@@ -43,11 +44,11 @@ class Found:
     count: int = 0  # of the training part
     shape: tuple[int, ...] = ()  # of one encoded item
     labels: Mapping[str, int] = field(default_factory=dict[str, int])  # items of each, in all parts
-    deviation: float = 0.0  # of encoded numbers about their overall mean
+    deviation: float | int = 0.0  # of encoded numbers about their overall mean
     bfloat16: bool = False  # in this machine's hardware
 
     @staticmethod
-    def of(seen: Survey, device: str = "cpu", minutes: float = 10.0) -> "Found":
+    def of(seen: Survey, device: str = "cpu", minutes: float | int = 10.0) -> "Found":
         """What is known of data before they are opened."""
         lengths = [length for size in seen.sides for length in size]
         ends = (min(lengths), max(lengths)) if lengths else ()
@@ -201,7 +202,7 @@ class Plan:
         return tuple((train.items + films * DRAWN) / rate * SAVING + rest for rate in (middle, fast, slow))  # pyright: ignore[reportReturnType]
 
 
-def infer(path: str | Path, *overrides: str, minutes: float = 10.0, device: str = "cpu") -> Recipe:
+def infer(path: str | Path, *overrides: str, minutes: float | int = 10.0, device: str = "cpu") -> Recipe:
     """The recipe for a folder, archive, array or table of one's own: what to train is told by the data alone.
 
     overrides: node.key=value, stronger than any rule; minutes: the time that training may take on `device`, measured
@@ -213,12 +214,12 @@ def infer(path: str | Path, *overrides: str, minutes: float = 10.0, device: str 
 def plan(
     path: str | Path,
     overrides: Sequence[str] = (),
-    minutes: float = 10.0,
+    minutes: float | int = 10.0,
     device: str = "cpu",
-    seconds: float = 3.0,
+    seconds: float | None = None,
     name: str | None = None,
 ) -> Plan:
-    """The inferred recipe with its reasons. seconds: how long steps are measured; 0: not at all."""
+    """The inferred recipe with its reasons. seconds: how long steps are measured, SECONDS if silent; 0: not at all."""
     if not 0 < minutes < math.inf:
         raise UserError(f"minutes of training are above 0, got {minutes:g}")
     seen = survey(path)
@@ -240,6 +241,7 @@ def plan(
     made = resolve(named, override(nodes, overrides), given=source)
     _refuse_none(made)
     parameters = made.denoiser().net.parameter_count()
+    seconds = SECONDS if seconds is None else seconds
     cost = measure(made, device, seconds) if seconds > 0 else None
     train, because = _lengths(made.train, found, cost, forced)
     reasons.append(Reason("train.items", train.items, because))

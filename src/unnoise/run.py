@@ -25,7 +25,7 @@ from unnoise.tensor import Array, Tensor, align
 from unnoise.train import HeldOut, Regression, checkpoint, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 
-RECIPE, FACTS, METRICS = "recipe.yaml", "facts.json", "metrics.jsonl"
+RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "metrics.jsonl"
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 COMPARED = (0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2)  # widths of averages, where they are compared
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
@@ -73,14 +73,19 @@ class Run:
         if self.given is not None:
             return self.given
         made = self.recipe.denoiser()
-        made.net.load_state_dict(self._tensors[0])
+        made.net.load_state_dict(self.tensors)
         return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
 
     @property
     def weights(self) -> str:
         """SHA-256 of the weights that are sampled from."""
         stored = self.checkpoint.state["files"].get(f"{self._average}.safetensors")
-        return stored["sha256"] if stored else hashlib.sha256(save(self._tensors[0])).hexdigest()
+        return stored["sha256"] if stored else hashlib.sha256(save(self.tensors)).hexdigest()
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights that are sampled from, by name."""
+        return self._tensors[0]
 
     def averaged(self, width: float | int) -> "Run":
         """The run with another average of its weights, of any width that its snapshots reach; 0: the last weights.
@@ -129,6 +134,12 @@ class Run:
     def batch(self) -> int:
         """Samples under way at a time: a power of two, the more the smaller they are."""
         return 1 << int(np.clip(BATCH // math.prod(self.recipe.shape), 64, 4096)).bit_length() - 1
+
+    @property
+    def origin(self) -> dict[str, Any] | None:
+        """Whose weights a fine-tuned run began with, and which of them it could not take."""
+        path = self.folder / ORIGIN
+        return json.loads(path.read_bytes()) if path.exists() else None
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -1,25 +1,36 @@
 """Training a recipe in a run folder: what starts it, what it leaves there, and what a resume insists on."""
 
 import json
-import os
 from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from unnoise import files
 from unnoise.config import UserError
 from unnoise.recipe import Facts, Recipe, load
-from unnoise.run import CHECKPOINTS, FACTS, METRICS, RECIPE, SNAPSHOTS, Run, facts, held_out, read
-from unnoise.train import ByLevel, Regression, Tick, Trainer, checkpoint, feed, history, lock, posthoc
+from unnoise.run import CHECKPOINTS, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, Run, facts, held_out, read
+from unnoise.run import open as open_run
+from unnoise.train import ByLevel, Loader, Regression, Tick, Trainer, checkpoint, feed, history, lock, posthoc
 
-BOOKS = ("log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
+BOOKS = ("workers", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
 
 
 class Training:
     """A run under training: the trainer, and the files that it leaves. `ticks` does the work; `stop` ends it well."""
 
-    def __init__(self, recipe: Recipe, folder: str | Path, resume: bool = False, device: str = "cpu"):
-        """Raises UserError where a run stands already without `resume`, or where its recipe is another."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: str | Path,
+        resume: bool = False,
+        device: str = "cpu",
+        start_from: str | Path | Run | None = None,
+    ):
+        """start_from: a run whose weights are begun with, as many as fit; a resume needs it no more.
+
+        Raises UserError where a run stands already without `resume`, or where its recipe is another.
+        """
         self.recipe, self.folder, self.device = recipe, Path(folder), device
         stands = (self.folder / RECIPE).exists()
         if stands and not resume:
@@ -32,12 +43,18 @@ class Training:
         denoiser = recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
-        batches = feed(source.split("train"), modality.encode, recipe.train.seed, device)
+        batches = feed(source.split("train"), modality.encode, recipe.train.seed)
+        self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
         asks = isinstance(recipe.objective, Regression) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
-        self.trainer = Trainer(denoiser, recipe.objective, batches, recipe.train, recipe.nulls, asked)
+        self.trainer = Trainer(denoiser, recipe.objective, self._batches, recipe.train, recipe.nulls, asked)
         found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
+        self.origin = self.run().origin if stands else None  # where its weights came from, if from another run
+        if start_from is not None and stands and found is not None:
+            self._began(start_from)
+        elif (begun := start_from or (self.origin or {}).get("run")) is not None and found is None:
+            self.origin = self._begin(begun)
         if found is not None:
             self.trainer.restore(found)
 
@@ -54,7 +71,17 @@ class Training:
         """Trains, keeps checkpoints and history, and yields each tick after its files are written."""
         if self.done:
             return
-        with lock(self.folder):
+        with lock(self.folder), self._batches:
+            files.sweep(self.folder)
+            files.sweep(self.folder / CHECKPOINTS)
+            if any(int(path.name) > self.trainer.items for path in checkpoint.listed(self.folder / CHECKPOINTS)):
+                self._catch_up()
+            if self.origin is not None and not self.trainer.items:  # first of all: a resume then needs no origin
+                self.trainer.save(self.folder / CHECKPOINTS)
+                _put(self.folder / ORIGIN, json.dumps(self.origin, indent=2) + "\n")
+            elif not (self.folder / RECIPE).exists():  # what a start that was cut off may have left
+                files.drop(self.folder / CHECKPOINTS / f"{0:012d}")
+                (self.folder / ORIGIN).unlink(missing_ok=True)
             _put(self.folder / FACTS, json.dumps(asdict(self.facts), indent=2) + "\n")
             _put(self.folder / RECIPE, self.recipe.text())  # the last: now a run stands
             metrics = self.folder / METRICS
@@ -73,6 +100,28 @@ class Training:
                     self.trainer.save(self.folder / CHECKPOINTS)
                 yield tick
 
+    def _catch_up(self) -> None:
+        """Takes up what another process has trained between our start and the lock."""
+        found = checkpoint.newest(self.folder / CHECKPOINTS)
+        if found is not None and found.items > self.trainer.items:
+            self.trainer.restore(found)
+
+    def _begin(self, start_from: str | Path | Run) -> dict[str, Any]:
+        """Takes the weights of another run, and says what is to be written down of it."""
+        given = start_from if isinstance(start_from, Run) else open_run(start_from)
+        made = self.trainer.begin(given.tensors)
+        if not made.taken:
+            raise UserError(f"nothing of {given.folder} fits the network of {self.recipe.name}: {made.left[0]}")
+        told = {"run": str(given.folder.resolve()), "items": given.checkpoint.items, "average": given.average}
+        return {**told, "weights": given.weights, **made.record(), "summary": str(made)}
+
+    def _began(self, start_from: str | Path | Run) -> None:
+        """Refuses another origin than the one that a standing run has."""
+        asked = (start_from.folder if isinstance(start_from, Run) else Path(start_from)).resolve()
+        if self.origin is None or Path(self.origin["run"]) != asked:
+            told = f"from {self.origin['run']}" if self.origin else "with weights of its own"
+            raise UserError(f"{self.folder} was started {told}, not from {asked}: name another folder with --out")
+
     def run(self) -> Run:
         """The run as it stands on the disk."""
         return Run(self.folder, self.recipe, self.device)
@@ -90,10 +139,14 @@ def fit(
     *overrides: str,
     resume: bool = False,
     device: str = "cpu",
+    start_from: str | Path | Run | None = None,
 ) -> Run:
-    """Trains a recipe to its end, in the folder `out` (runs/<name> if silent), and gives the run."""
+    """Trains a recipe to its end, in the folder `out` (runs/<name> if silent), and gives the run.
+
+    start_from: a run to fine-tune, or its folder: its weights are begun with, as many as fit.
+    """
     made = recipe if isinstance(recipe, Recipe) else load(recipe, overrides)
-    training = Training(made, out or Path("runs") / made.name, resume, device)
+    training = Training(made, out or Path("runs") / made.name, resume, device, start_from)
     for _ in training.ticks():
         pass
     return training.run()
@@ -126,9 +179,7 @@ def _leaves(nodes: Any, path: str = "") -> dict[str, Any]:
 def _put(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    files.put(path, text)
 
 
 __all__ = ["Training", "fit"]

@@ -17,8 +17,6 @@ from unnoise.cli.speak import Meter, say, span, tell
 if TYPE_CHECKING:
     from types import FrameType
 
-PREVIEWS = {"points": 1000}  # samples drawn at each mark of train.sample_every; of others, 16
-
 
 def train(
     recipe: Annotated[
@@ -36,6 +34,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in the folder stopped; start where there is none.")
     ] = False,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="A run to fine-tune: begin with its weights that fit.")
+    ] = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
     minutes: Annotated[float, typer.Option(help="Of data: the time that training may take.")] = 10.0,
@@ -55,7 +56,7 @@ def train(
     where = device_of(device)
     made = recipe_of(recipe, overrides or (), out, resume, where, yes, dry_run, minutes, json)
     folder = out or Path("runs") / made.name
-    training = Training(made, folder, resume, where)
+    training = Training(made, folder, resume, where, start_from)
     trainer, total = training.trainer, made.train.steps * made.train.batch
     flags = {"--out": out, "--device": None if device == "auto" else device, "--threads": threads}
     words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
@@ -75,6 +76,13 @@ def train(
     begun = f" from item {trainer.items:,}" if trainer.items else ""
     say(f"{made.name}: {facts['parameters']:,} parameters, {total:,} items{begun}, {on} → {folder}", beside=json)
 
+    if training.origin is not None and not trainer.items:
+        told = training.origin
+        say(f"begins with {told['summary']}, of {told['run']} at {told['items']:,} items", beside=json)
+
+    previews = _previews(made.train.sample_every)
+    if previews is not None:
+        previews.rewind(folder, trainer.items)
     seen: dict[str, float] = {}
     clock = time.perf_counter()
     with _asked_to_stop(training) as asked, Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen)):
@@ -85,17 +93,34 @@ def train(
                 seen["held out"] = found.mean
                 if found.excess is not None:  # over the least loss that there can be
                     seen["excess"] = float(found.excess.mean())
-            if tick.sample:
-                _preview(training)
+            if tick.sample and previews is not None:
+                previews.draw(training)
     seconds = time.perf_counter() - clock
-    facts |= {"items": trainer.items, "seconds": round(seconds, 2), **{k.replace(" ", "_"): v for k, v in seen.items()}}
+    if previews is not None:
+        previews.keep_film(training.run())
+    facts |= {
+        "items": trainer.items,
+        "skipped": trainer.skipped,
+        "seconds": round(seconds, 2),
+        **{k.replace(" ", "_"): v for k, v in seen.items()},
+    }
     if not training.done:
         say(f"Stopped at {trainer.items:,} of {total:,} items, saved in {folder}. Go on with:", beside=True)
         say(f"  {shlex.join(again)}", beside=True)
         if json:
             tell(facts)
         raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
-    _say_end(json, facts, f"Trained in {span(seconds)}: {', '.join(_loss(seen).split('  '))}.")
+    lost = f", {trainer.skipped:,} steps skipped for want of a finite gradient" if trainer.skipped else ""
+    _say_end(json, facts, f"Trained in {span(seconds)}: {', '.join(_loss(seen).split('  '))}{lost}.")
+
+
+def _previews(wanted: int) -> Any:
+    """What draws as it trains; drawing is not imported where nothing is drawn."""
+    if not wanted:
+        return None
+    from unnoise.cli import previews
+
+    return previews
 
 
 def _say_end(json: bool, facts: dict[str, Any], sentence: str) -> None:
@@ -127,17 +152,6 @@ def _asked_to_stop(training: Any) -> Generator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _preview(training: Any) -> None:
-    """Samples of fixed seeds as they stand now, a picture for each mark: runs/<name>/samples/<items>.png."""
-    from unnoise.cli.pictures import picture
-
-    run = training.now()
-    classes, count = len(run.recipe.classes), PREVIEWS.get(run.recipe.modality.name, 16)
-    label = [i % classes for i in range(count)] if classes else None
-    x = run.sample(count, label=label, raw=False)
-    picture(run, x, run.folder / "samples" / f"{training.trainer.items:012d}.png", label)
 
 
 __all__ = ["train"]

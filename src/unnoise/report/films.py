@@ -113,6 +113,17 @@ def point_frames(
     return [_dots(_cover(row, size, box), behind) for row in states]
 
 
+def progress(frame: Picture, share: float, height: int = 3) -> Image.Image:
+    """A frame with a line below it, as long as the share that is done."""
+    whole = image(frame).convert("RGBA")
+    made = Image.new("RGBA", (whole.width, whole.height + 2 * height), (0, 0, 0, 0))
+    made.paste(whole, (0, 0))
+    for colour, width in ((GHOST, whole.width), (POINT, round(min(max(share, 0.0), 1.0) * whole.width))):
+        line = tuple(round(255 * part) for part in to_rgb(colour))
+        made.paste((*line, 255), (0, whole.height + height, width, whole.height + 2 * height))
+    return made
+
+
 def frame_of(points: np.ndarray, margin: float = 0.18) -> tuple[float, float, float, float]:
     """A square x0, x1, y0, y1 about the points (N, 2), so that both axes have one scale."""
     low, high = np.quantile(points, 0.002, axis=0), np.quantile(points, 0.998, axis=0)
@@ -152,4 +163,4 @@ def frames_in(data: bytes) -> int:
         return int(getattr(opened, "n_frames", 1))
 
 
-__all__ = ["chosen", "film", "frame_of", "frames_in", "image_frames", "point_frames"]
+__all__ = ["chosen", "film", "frame_of", "frames_in", "image_frames", "point_frames", "progress"]

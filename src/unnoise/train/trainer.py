@@ -22,12 +22,13 @@ from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
 from unnoise.train.ema import Averages, Power
-from unnoise.train.flat import Flat, fit
+from unnoise.train.flat import Flat, alike, fit
 from unnoise.train.held_out import ByLevel, HeldOut
 from unnoise.train.memory import keep_freed
 from unnoise.train.objective import Objective
 from unnoise.train.optimiser import Optimiser
 from unnoise.train.order import Feed
+from unnoise.train.transfer import Transfer, transfer
 from unnoise.train.uncertainty import Balance
 
 PATIENCE = 20  # steps in a row without a finite gradient before training stops
@@ -106,6 +107,7 @@ class Trainer:
         self._lost: list[Tensor] = []  # items without a finite loss in each part of them
         self._read: list[float] = []  # those already read
         self._stopping = self._stopped = False
+        self._marked = False  # whether the step at hand has passed a mark of the configuration
         self._owed = False  # a checkpoint that waits for a step with a finite gradient
 
     @property
@@ -128,7 +130,7 @@ class Trainer:
             self._stopped = self._stopping
             marks = self._marks(before)
             if any(marks.values()):
-                tick = self._tick(marks, (self.items - seen) / (time.perf_counter() - clock))
+                tick = self._tick(marks, _rate(self.items - seen, time.perf_counter() - clock))
                 self._owed = marks["checkpoint"] and not tick.checkpoint
                 yield tick
                 clock, seen = time.perf_counter(), self.items  # the caller's time is not the training's
@@ -176,6 +178,15 @@ class Trainer:
             return {}
         return {name: self._held_out(d) for name, d in (self.averaged or {"net": self.best}).items()}
 
+    def begin(self, given: Mapping[str, Tensor]) -> Transfer:
+        """Takes over another training's weights, those that fit, before the first step; so do the averages."""
+        assert self.items == 0
+        made = transfer(self.denoiser.net.state_dict(), given)
+        self._averages.fill(self._flat.vector)
+        for net in self._averages.nets.values():  # what no average moves comes too
+            net.load_state_dict(self.denoiser.net.state_dict())
+        return made
+
     def save(self, folder: Path) -> Path:
         """A checkpoint of all that a resume needs, and of each average; older ones are pruned.
 
@@ -191,6 +202,9 @@ class Trainer:
         }
         if self._balance is not None:
             files["uncertainty"] = self._balance.tensors()
+        if self._since:  # stopped between two marks: the next tick speaks of these items too
+            loss, noise = (torch.cat(column) for column in zip(*self._since, strict=True))
+            files["since"] = {"loss": loss, "noise": noise, "norms": torch.tensor(self._read)}
         counts = {"skipped": self.skipped, "undefined": self.undefined, "failures": self._failures}
         state = {"seed": self.config.seed, **counts, **self._setting()}
         self._last = checkpoint.write(folder, self.items, files, state)
@@ -205,7 +219,7 @@ class Trainer:
 
     def restore(self, found: Checkpoint) -> None:
         """Takes up training where the checkpoint left it. In the same setting, bit by bit as if it had not stopped."""
-        if found.state["seed"] != self.config.seed:
+        if found.number("seed") != self.config.seed:
             raise UserError(f"{found.path} was trained with seed {found.state['seed']}, not {self.config.seed}")
         here = self._setting()
         changed = [f"{k} {found.state.get(k)} → {v}" for k, v in here.items() if found.state.get(k) != v]
@@ -221,10 +235,15 @@ class Trainer:
                 fit(self._average(name), found.tensors(f"ema-{name}"), found.path)
         if self._balance is not None:
             self._balance.load(found.tensors("uncertainty"), found.path)
-        self.items, self.skipped = found.items, found.state["skipped"]
-        self.undefined = found.state.get("undefined", 0)  # not counted by older versions
-        self._failures, self._last = found.state["failures"], found.path
+        self.items, self.skipped, self._failures = found.items, found.number("skipped"), found.number("failures")
+        self.undefined = found.number("undefined") if "undefined" in found.state else 0  # older versions did not count
+        self._last = found.path
         self._since, self._norms, self._lost, self._read = [], [], [], []
+        if "since.safetensors" in found.state["files"]:
+            since = found.tensors("since")
+            alike(("loss", "noise", "norms"), since, found.path)
+            self._since = [(since["loss"].to(self._flat.vector.device), since["noise"].to(self._flat.vector.device))]
+            self._read = since["norms"].tolist()
 
     def _average(self, name: str) -> dict[str, Tensor]:
         """An average as a network's state; its parameters are the average's own, to be written to."""
@@ -242,6 +261,7 @@ class Trainer:
         }
         end = self.items >= config.items
         passed = {k: bool(n) and (end or self.items // n > before // n) for k, n in every.items()}
+        self._marked = any(passed.values())  # a stop, a checkpoint that was owed, a snapshot: these end no interval
         passed["checkpoint"] |= end or self._stopped or self._owed
         passed["snapshot"] = not end and any(before < mark <= self.items for mark in self._snapshots)
         return {**passed, "end": end}
@@ -252,7 +272,7 @@ class Trainer:
             marks = {**marks, "checkpoint": False}  # what may be about to diverge replaces nothing: the next sound step
         values, noise = (torch.cat(column).tolist() for column in zip(*self._since, strict=True))
         norms = np.asarray(self._read)
-        if sum(marks.values()) > marks["snapshot"]:  # a snapshot alone is no end of an interval
+        if self._marked:
             self._since, self._read = [], []
         values, noise, norms = np.asarray(values), np.asarray(noise), norms[np.isfinite(norms)]
         fine = np.isfinite(values)
@@ -324,6 +344,11 @@ class Trainer:
             "numpy": np.__version__,
             "machine": platform.machine(),
         }
+
+
+def _rate(items: int, seconds: float) -> float:
+    """Items a second; not a number where the clock stood still or ran back."""
+    return items / seconds if seconds > 0 else float("nan")
 
 
 def _net(net: Any) -> Net:

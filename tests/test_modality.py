@@ -112,7 +112,7 @@ def test_points_come_back(rows: list[tuple[float, float]], mean: tuple[float, fl
 def test_a_recipe_names_them() -> None:
     made, resolved = build(Modality, {"kind": "points", "scale": [1, 2]}, {Modality: MODALITIES}, "modality")
     assert made == Points(scale=(1.0, 2.0))
-    silent = {"header": [], "label": "", "shares": [], "decimals": [], "dequantise": False}
+    silent = {"header": [], "label": "", "shares": [], "decimals": [], "low": [], "high": [], "dequantise": False}
     assert resolved == {"kind": "points", "mean": 0.0, "scale": [1.0, 2.0], **silent}
     with pytest.raises(UserError, match="low to a higher high"):
         build(Modality, {"kind": "image", "low": 3, "high": 3}, {Modality: MODALITIES}, "modality")

@@ -164,6 +164,16 @@ def test_statistics_are_the_training_parts_and_stand_in_the_recipe(tmp_path: Pat
     assert settled({"kind": "data", "dequantise": True}, table) == {**node, "dequantise": True}
 
 
+def test_samples_stay_within_the_range_of_the_data() -> None:
+    modality = points(Bundled(table="wine"))
+    every = everything(Bundled(table="wine")).items
+    drawn = modality.quantise(100 * torch.randn(500, 13, generator=torch.Generator().manual_seed(0)))
+    assert np.array_equal(drawn.min(axis=0), every.min(axis=0))
+    assert np.array_equal(drawn.max(axis=0), every.max(axis=0))
+    with pytest.raises(UserError, match="from low to high"):
+        Points(low=(1.0,), high=(0.0,))
+
+
 numbers = st.integers(0, 3).flatmap(
     lambda places: st.lists(st.integers(-(10**6), 10**6), min_size=3, max_size=30).map(
         lambda whole: (places, np.array(whole, np.float64) / 10**places)

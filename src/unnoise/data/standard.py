@@ -4,6 +4,7 @@ Statistics are of the training part alone, and are written once: a recipe that s
 these numbers when its run starts, the run keeps them, and nothing is computed again from data that may have changed.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,20 +26,25 @@ def standard(source: Source) -> dict[str, Any]:
 
 def settled(node: Any, source: Source) -> Any:
     """A recipe's node `modality`: `data` for a kind becomes what the data say, and fields beside it replace theirs."""
-    if node == "data":
-        return standard(source)
-    if isinstance(node, Mapping) and node.get("kind") == "data":
-        return {**standard(source), **{str(key): value for key, value in node.items() if key != "kind"}}
-    return node
+    own = {"kind": node} if isinstance(node, str) else node
+    if not isinstance(own, Mapping) or own.get("kind") != "data":
+        return node
+    for sentence in source.warnings if isinstance(source, Finite) else ():
+        warnings.warn(sentence, stacklevel=2)  # a person hears it once, when the numbers are taken
+    return {**standard(source), **{str(key): value for key, value in own.items() if key != "kind"}}
 
 
 def standardised(train: Items, content: Content) -> dict[str, Any]:
-    """Points: mean and deviation of each column of the training part, shares of its classes, decimals of all items."""
+    """Points: mean and deviation of each column, and shares of classes, of the training part.
+
+    Of a table also what is no statistic but the form of its columns, read off all rows: decimals and range.
+    """
     mean, scale = rounded(*moments(train.items, (0,)))
     node: dict[str, Any] = {"kind": "points", "mean": mean.tolist(), "scale": scale.tolist()}
     if content.header:
         node["header"] = list(content.header)
         node["decimals"] = [decimals(content.items[:, k], scale[k]) for k in range(content.items.shape[1])]
+        node |= {"low": content.items.min(axis=0).tolist(), "high": content.items.max(axis=0).tolist()}
         node["dequantise"] = True
     if content.header and content.label:
         counts = np.bincount(train.cond["label"], minlength=len(content.classes))

@@ -26,7 +26,8 @@ class Points(Modality):
 
     A table says more: `header`, its columns in the order of its file, among them `label`, the column that holds the
     class and is no coordinate; `shares`, how often each class comes, for samples that name none; and `decimals` of
-    each coordinate, to which samples are rounded (null: to none).
+    each coordinate, to which samples are rounded (null: to none); `low` and `high`, the range of each coordinate in
+    the data, into which samples are clipped: no age below 0, and what never varies stays so.
     With `dequantise` and an rng a rounded coordinate becomes raw + u, u uniform over the cell of its last decimal,
     so that a density exists; rounding undoes it exactly. Cells of a quarter of the scale and more are left as they
     are: such values (0 or 1, a count of few) stand apart.
@@ -38,6 +39,8 @@ class Points(Modality):
     label: str = ""
     shares: tuple[float, ...] = ()
     decimals: tuple[int | None, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
     dequantise: bool = False
 
     name: ClassVar[str] = "points"
@@ -50,6 +53,8 @@ class Points(Modality):
             raise UserError(f"the scale of points is above 0 and finite, got {self.scale}")
         if any(places is not None and not 0 <= places <= 22 for places in self.decimals):
             raise UserError(f"decimals are from 0 to 22, or null for any, got {self.decimals}")
+        if len(self.low) != len(self.high) or any(a > b for a, b in zip(self.low, self.high, strict=False)):
+            raise UserError(f"a range runs from low to high for each coordinate, got {self.low} and {self.high}")
         if self.label and self.label not in self.header:
             raise UserError(f"the label '{self.label}' is a column of the header, got {self.header}")
 
@@ -73,9 +78,10 @@ class Points(Modality):
         return torch.from_numpy((centred / scale).astype(np.float32))
 
     def quantise(self, x: Float[Tensor, "B D"]) -> npt.NDArray[np.floating[Any]]:
-        """In the raw units: float32; where decimals are known, float64 rounded to them."""
+        """In the raw units and range: float32; where decimals are known, float64 rounded to them."""
         mean, scale = self._numbers(x.shape[1])
         raw = to_host(x) * scale + mean
+        raw = np.clip(raw, self.low, self.high) if self.low else raw
         if not self.decimals:
             return raw.astype(np.float32)
         exact = np.isfinite(self._powers)
@@ -127,7 +133,8 @@ class Points(Modality):
 
     def _numbers(self, dim: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         mean, scale = np.atleast_1d(self.mean), np.atleast_1d(self.scale)
-        known = [("mean", mean), ("scale", scale)] + ([("decimals", self.decimals)] if self.decimals else [])
+        told = {"decimals": self.decimals, "low": self.low}
+        known = [("mean", mean), ("scale", scale), *((what, values) for what, values in told.items() if values)]
         for what, values in known:
             if len(values) not in (1, dim):
                 raise UserError(f"points have {dim} coordinates, but {what} has {len(values)} numbers")

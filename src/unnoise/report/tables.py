@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from unnoise.config import UserError
 from unnoise.report.panels import bare
@@ -135,7 +135,8 @@ def histograms(columns: Columns, theme: str = "light", title: str = "") -> Figur
             axes.spines["left"].set_visible(False)
             axes.grid(False)
             axes.set_ylim(bottom=0)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
+            values = np.unique(y)
+            axes.xaxis.set_major_locator(FixedLocator(values.tolist()) if len(values) <= 6 else MaxNLocator(4))
             axes.tick_params(labelsize=7.5)
         for axes in list(grid.flat)[len(chosen) :]:
             axes.set_visible(False)

@@ -1,6 +1,7 @@
 """Distances against closed forms and other libraries; the protocol knows real items, copies and fakes."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 import unnoise.metrics.distances as distances
 import unnoise.metrics.neighbours as neighbours
 from unnoise.config import UserError
-from unnoise.data import Classes2d, Digits, Items, Shapes, SwissRoll, World
+from unnoise.data import Classes2d, Digits, Items, Shapes, Source, SwissRoll, World, join
 from unnoise.metrics import (
     CLASSIFIERS,
     Measure,
@@ -310,3 +311,50 @@ def test_mistakes_are_told_in_one_sentence() -> None:
         Protocol(Digits(), 0, 540)
     with pytest.raises(ValueError, match="no neighbour number 5 among 3"):
         nearest(np.zeros((4, 2)), np.zeros((3, 2)), 5)
+
+
+class Handful(Source):
+    """A few pictures in parts of given sizes, the training part mapped from a file."""
+
+    name = "handful"
+    raw, classes = "image", ("dark", "bright")
+
+    def __init__(self, folder: Path, **sizes: int):
+        self._parts: dict[str, Items] = {}
+        for part, count in sizes.items():
+            label = np.arange(count) % 2
+            rng = np.random.default_rng(count)
+            items = (rng.integers(0, 90, (count, 1, 6, 6)) + 160 * label[:, None, None, None]).astype(np.uint8)
+            np.save(folder / f"{part}.npy", items)
+            self._parts[part] = Items(np.load(folder / f"{part}.npy", mmap_mode="r"), {"label": label})
+
+    def _split(self, name: str) -> Items:
+        return self._parts[name]
+
+
+@pytest.mark.parametrize(("test", "count"), [(1, 16), (6, 16), (7, 7), (60, 55)])
+def test_few_held_out_items_are_measured_as_far_as_they_go(test: int, count: int, tmp_path: Path) -> None:
+    source = Handful(tmp_path, train=50, validation=5, test=test)
+    rules = protocol(source)
+    assert rules.count == count
+    labels = rules.labels
+    assert labels is not None
+    train = source.split("train")
+    samples = np.stack([train.items[10 + labels[draw] % 2 + 2 * np.arange(count) % 40] for draw in range(rules.draws)])
+    rows = {row.name: row for row in rules.measure(samples, train.cond["label"][10 + labels % 2])}
+    assert rows["near_copies"].value == 1
+    assert rows["label_accuracy"].value == 1
+    assert ("coverage" in rows) == (test >= 7)
+
+
+def test_the_floor_of_a_mapped_source_is_that_of_the_same_items_in_memory(tmp_path: Path) -> None:
+    source = Handful(tmp_path, train=50, validation=30, test=20)
+    pool = join(source.split("train"), source.split("validation"))
+    for i, (lot, _) in enumerate(protocol(source).reals):
+        whole, cond = pool.take(stratified(pool, 20, i))
+        assert np.array_equal(lot.items, whole)
+        assert np.array_equal(lot.cond["label"], cond["label"])
+    x = source.split("test").items
+    doubled, plain = match(x * 2.0, pool.items, lambda raw: raw * 2.0), match(x, pool.items)
+    assert np.array_equal(doubled[0], plain[0])
+    assert np.allclose(doubled[1], 2 * plain[1])

@@ -4,6 +4,7 @@ Every function takes raw items or features, (N, ...) arrays of any shape, and fl
 are Euclidean. In few dimensions a tree answers; else all distances are formed, a part at a time.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,19 +109,22 @@ def _inside(items: npt.NDArray[Any], centres: npt.NDArray[Any], radii: Array) ->
     return np.concatenate(parts)
 
 
-def match(x: npt.NDArray[Any], to: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Array]:
+def match(
+    x: npt.NDArray[Any], to: npt.NDArray[Any], seen: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = np.asarray
+) -> tuple[npt.NDArray[np.int64], Array]:
     """The nearest of `to` (M, ...) to each item of x (N, ...): its index (N,) and distance (N,).
 
-    Cover & Hart (1967) read a label off it; the distance tells a copy.
+    Cover & Hart (1967) read a label off it; the distance tells a copy. seen: what distances are read in, of items of
+    `to`, which may be mapped from a file: they are taken a part at a time.
     """
-    rows, others = flat(x), to.reshape(len(to), -1)
+    rows = flat(x)
     if rows.shape[1] <= _TREE:
-        distance, index = KDTree(others).query(rows)
+        distance, index = KDTree(flat(seen(to))).query(rows)
         return np.asarray(index, np.int64), np.asarray(distance, np.float64)
     best, index = np.full(len(rows), np.inf), np.zeros(len(rows), np.int64)
     step = max(1, _CHUNK // max(len(rows), rows.shape[1]))
-    for first in range(0, len(others), step):
-        part = squared_distances(rows, flat(others[first : first + step]))
+    for first in range(0, len(to), step):
+        part = squared_distances(rows, flat(seen(to[first : first + step])))
         place = part.argmin(axis=1)
         square = part[np.arange(len(rows)), place]
         closer = square < best

@@ -1,8 +1,9 @@
 """How samples are judged: which items they stand against, how many, how often, and by which measures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ FLOORS = 20  # draws of real items that the floor of a finite source is the mean
 HELD_OUT = ("test", "validation")  # the parts that samples may stand against
 COPIES = 0.01  # the share of held-out items that count as near-copies: the threshold's quantile
 PLANE = 6  # points of more dimensions are judged in smaller draws: their neighbours cost more
+LEAST, FEW = 7, 16  # held-out items that neighbours can be asked of; samples drawn where there are fewer
 MANY, MOST = 1000, 5000  # items of a draw at most: of many dimensions, and of points in up to PLANE
 
 Better = Literal["lower", "higher", "half"]
@@ -40,7 +42,8 @@ class Protocol:
 
     A finite source: every lot stands against the part `against` (a stratified subset where it holds more
     than `count`), and the floor is FLOORS stratified random subsets of the other items. A world: every
-    lot has fresh real items of its own, and the floor is one more fresh lot.
+    lot has fresh real items of its own, and the floor is one more fresh lot. A part of fewer than LEAST items has
+    no neighbourhoods to speak of: then near-copies and labels alone are told.
 
     modality: in whose distances all is measured, so that columns of different units count alike; silent: raw units.
     """
@@ -53,9 +56,9 @@ class Protocol:
     modality: Modality | None = None
 
     def __post_init__(self) -> None:
-        if self.draws < 1 or self.count < 7:
+        if self.draws < 1 or self.count < LEAST:
             raise UserError(
-                f"a protocol has at least 1 draw of 7 samples (5 neighbours are asked), "
+                f"a protocol has at least 1 draw of {LEAST} samples (5 neighbours are asked), "
                 f"got {self.draws} of {self.count}"
             )
 
@@ -65,6 +68,8 @@ class Protocol:
         if isinstance(self.source, World):
             return [self.source.draw(self.count, key("reference", i)) for i in range(self.draws)]
         items = self.source.split(self.against)
+        if len(items) < LEAST:
+            return [items] * self.draws
         if self.count > len(items):
             raise UserError(f"{self.against} holds {len(items)} items, fewer than the {self.count} of a draw")
         return [Items(*items.take(stratified(items, self.count, 0)))] * self.draws
@@ -75,10 +80,14 @@ class Protocol:
         if isinstance(self.source, World):
             fresh = [self.source.draw(self.count, key("floor", i)) for i in range(self.draws)]
             return list(zip(fresh, self.references, strict=True))
-        pool = join(*(self.source.split(part) for part in ("train", "validation") if part != self.against))
-        if self.count > len(pool):
-            raise UserError(f"{len(pool)} items are left for the floor, fewer than the {self.count} of a draw")
-        lots = [Items(*pool.take(stratified(pool, self.count, i))) for i in range(FLOORS)]
+        pool = [self.source.split(part) for part in ("train", "validation") if part != self.against]
+        left = sum(map(len, pool))
+        if self.count > left:
+            raise UserError(f"{left} items are left for the floor, fewer than the {self.count} of a draw")
+        known = [part.cond for part in pool]
+        # Rows are chosen before any is read: the training part may be larger than memory.
+        rows = Items(np.arange(left), {name: np.concatenate([cond[name] for cond in known]) for name in known[0]})
+        lots = [_gathered(pool, stratified(rows, self.count, i)) for i in range(FLOORS)]
         return [(lot, self.references[0]) for lot in lots]
 
     @cached_property
@@ -94,7 +103,7 @@ class Protocol:
         """The labels to draw samples for, (draws, count): those of the real items; None without classes."""
         if not self.source.classes:
             return None
-        return np.stack([items.cond["label"] for items in self.references])
+        return np.stack([np.resize(items.cond["label"], self.count) for items in self.references])
 
     def measure(self, samples: Raw, labels: npt.NDArray[np.int64] | None = None) -> list[Measure]:
         """The table for samples (draws, count, ...) in raw units; labels (draws, count): what was asked for."""
@@ -133,6 +142,8 @@ class Protocol:
     @cached_property
     def _comparisons(self) -> dict[str, tuple[Callable[[Raw, Raw], float], Better, str]]:
         """name → rule(samples, real), which way is better, what it is."""
+        if len(self.references[0]) < LEAST:
+            return {}
         two: dict[str, tuple[Callable[[Raw, Raw], float], Better, str]] = {
             "two_sample": (two_sample, "half", "leave-one-out accuracy of the nearest neighbour"),
             "coverage": (
@@ -177,9 +188,8 @@ class Protocol:
         train, held_out = self.source.split("train"), self.source.split(self.against)
         if isinstance(self.source, World):
             held_out = Items(*held_out.take(np.arange(min(self.count, len(held_out)))))
-        known = self._near(train.items)
-        matches = [match(self._near(lot), known) for lot in samples]
-        matched = match(self._near(held_out.items), known)
+        matches = [match(self._near(lot), train.items, self._near) for lot in samples]
+        matched = match(self._near(held_out.items), train.items, self._near)
         rows: list[Measure] = []
         if copied:
             threshold = float(np.quantile(matched[1], COPIES))
@@ -222,7 +232,8 @@ def protocol(source: Source, against: str = "test", modality: Modality | None = 
 
     What is finite: as many samples in a draw as there are held-out items, 1000 at most (points in up to 6
     dimensions: 5000), in 5 draws of pictures (digits: of 540, with the stored classifier) or 20 of numbers. Worlds:
-    20 draws of 5000 points in up to 6 dimensions; all else 5 draws of 1000 (pictures: of 540).
+    20 draws of 5000 points in up to 6 dimensions; all else 5 draws of 1000 (pictures: of 540). Where the training part
+    is smaller than the held-out one, as many as it has; beside a held-out part that is too small, 16 samples.
     """
     if against not in HELD_OUT:
         raise UserError(f"there is no held-out split '{against}'; {nearest(against, HELD_OUT)}")
@@ -234,13 +245,17 @@ def protocol(source: Source, against: str = "test", modality: Modality | None = 
     if world:
         draws, count = (20, MOST) if most == MOST else (5, 540 if source.raw == "image" else MANY)
     else:
-        draws, count = 5 if source.raw == "image" else 20, min(len(items), most)
-        if count < 7:
-            raise UserError(
-                f"{against} holds {count} items, and measures ask 5 neighbours of 7 at least: hold out a larger share "
-                "(data.held_out)"
-            )
+        left = sum(len(source.split(part)) for part in ("train", "validation") if part != against)
+        draws, count = 5 if source.raw == "image" else 20, min(len(items), left, most)
+        count = count if count >= LEAST else FEW
     return Protocol(source, draws, count, against, judge, modality)
+
+
+def _gathered(parts: Sequence[Items], rows: npt.NDArray[np.int64]) -> Items:
+    """The items at these places of the parts, one part after the other; rows ascend."""
+    ends = np.cumsum([0, *map(len, parts)])
+    inside = [rows[(rows >= first) & (rows < end)] - first for first, end in pairwise(ends)]
+    return join(*(Items(*part.take(own)) for part, own in zip(parts, inside, strict=True)))
 
 
 def stratified(items: Items, n: int, seed: int) -> npt.NDArray[np.int64]:

@@ -41,10 +41,12 @@ def test_every_measure_of_every_source_is_explained(name):
     beside = {"label_accuracy"} if rules.source.classes else set()
     beside |= {"near_copies"} if rules.source.raw == "image" else set()
     assert {*rules._comparisons, *beside} <= told
-    points = f"points in {'up to 6' if rules.count == 5000 else 'more'} dimensions"
-    kind = "digits" if name == "digits" else points if rules.source.raw == "points" else "drawn pictures"
-    if not isinstance(rules.source, World) and kind == points:
-        assert rules.count == len(rules.source.split("test"))  # a table's protocol is told by its size
+    points, raw = f"points in {'up to 6' if rules.count == 5000 else 'more'} dimensions", rules.source.raw
+    kind = "digits" if name == "digits" else points if raw == "points" else "drawn pictures"
+    if name != "digits" and not isinstance(rules.source, World):
+        kind = "pictures of one's own" if raw == "image" else "tables and arrays of one's own"
+        assert rules.count == min(len(rules.source.split("test")), 1000 if raw == "image" else 5000)
+        assert f"| {kind} | {rules.draws} × all held out, 1000 at most" in text
         return
     row = next(line for line in text.splitlines() if line.startswith(f"| {kind} |"))
     assert f"| {rules.draws} × {rules.count} |" in row

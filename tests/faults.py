@@ -12,16 +12,18 @@ CALLS = {"open": "open", "write": "write", "fsync": "fsync", "rename": "rename",
 
 
 class Disk:
-    """Counts the calls of each kind below a folder; the `at`-th one of `kind` (of any, if None) fails.
+    """Counts the calls of each kind below a folder, or several; the `at`-th one of `kind` (of any, if None) fails.
 
     fault: an errno, or None to kill the process there. A write that fails has written half. A disk that is full
     (ENOSPC) stays full; a broken sector (EIO) is met once.
     """
 
     def __init__(self, folder, kind=None, at=0, fault=errno.ENOSPC):
-        self.folder, self.kind, self.at, self.fault = os.fspath(folder), kind, at, fault
+        self.folders = tuple(map(os.fspath, folder)) if isinstance(folder, tuple) else os.fspath(folder)
+        self.kind, self.at, self.fault = kind, at, fault
         self.calls = Counter()
-        self.met = None  # the call at which the fault was met
+        self.met = None  # the kind of call at which the fault was met
+        self.written = 0  # files opened to be written
         self._handles = set()
         self._own = {}
 
@@ -48,6 +50,7 @@ class Disk:
             made = own(*arguments, **options)
             if name == "open":
                 self._handles.add(made)
+                self.written += bool(arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
             return made
 
         return call
@@ -55,7 +58,7 @@ class Disk:
     def _concerned(self, name, first):
         if name in ("write", "fsync", "ftruncate"):
             return first in self._handles
-        return isinstance(first, (str, os.PathLike)) and os.fspath(first).startswith(self.folder)
+        return isinstance(first, (str, os.PathLike)) and os.fspath(first).startswith(self.folders)
 
     def _meet(self, kind, arguments):
         self.calls[kind] += 1

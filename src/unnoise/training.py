@@ -72,8 +72,8 @@ class Training:
         if self.done:
             return
         with lock(self.folder), self._batches:
-            files.sweep(self.folder)
-            files.sweep(self.folder / CHECKPOINTS)
+            for place in (self.folder, self.folder / CHECKPOINTS, self.folder / SNAPSHOTS):
+                files.sweep(place)
             if any(int(path.name) > self.trainer.items for path in checkpoint.listed(self.folder / CHECKPOINTS)):
                 self._catch_up()
             if self.origin is not None and not self.trainer.items:  # first of all: a resume then needs no origin

@@ -153,21 +153,31 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a name or a file, with overrides such as "train.items=200000"."""
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml"):
-        if not path.exists():
+        if not path.is_file():
             raise UserError(f"there is no recipe file {path}")
-        name, text = path.stem, path.read_text(encoding="utf-8")
+        try:
+            name, text = path.stem, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is no recipe: it is not text in UTF-8") from None
     else:
         name = str(recipe)
         text = recipes.text(name)
     try:
         nodes = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not YAML: {_where(error)}") from None
     if not isinstance(nodes, dict):
         raise UserError(f"{path} is no recipe: expected named nodes, such as 'data' and 'net'")
     nodes = override(nodes, overrides)
     nodes["data"] = _absolute(nodes.get("data"))
     return resolve(str(nodes.get("name", name)), nodes)
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """Where YAML breaks off, and why."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from unnoise.metrics import Measure, Protocol, protocol
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import Plan
 from unnoise.tensor import Array, Tensor, align
-from unnoise.train import HeldOut, Regression, checkpoint, history, posthoc
+from unnoise.train import HeldOut, Regression, checkpoint, fit, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "metrics.jsonl"
@@ -73,7 +73,7 @@ class Run:
         if self.given is not None:
             return self.given
         made = self.recipe.denoiser()
-        made.net.load_state_dict(self.tensors)
+        fit(made.net.state_dict(), self.tensors, self.checkpoint.path)
         return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
 
     @property
@@ -98,10 +98,15 @@ class Run:
         return other
 
     @property
+    def off(self) -> float:
+        """By how much the profile of its average differs from the one named, in L²; 0 where it was tracked."""
+        return self._tensors[1]
+
+    @property
     def average(self) -> str:
         """Which average of the weights is asked, in words."""
         width = float(self._average.removeprefix("ema-")) if self._average != "net" else 0.0
-        made = f", made of snapshots: its profile is off by {100 * self._tensors[1]:.2g} %" if self._tensors[1] else ""
+        made = f", made of snapshots: its profile is off by {100 * self.off:.2g} %" if self.off else ""
         return f"width {width:g}{made}" if width else "none: the last weights"
 
     @property

@@ -112,7 +112,7 @@ def _none(place: Path, names: list[str]) -> str:
         return (
             f"{place} is empty: expected pictures ({', '.join(FORMATS[:5])} ...), in folders by label if there are any"
         )
-    data = [name for name in names if name.lower().endswith((*ARRAYS, *TABLES, PARQUET))]
+    data = [name for name in names if name.lower().endswith((*ARRAYS, ".csv", ".tsv", PARQUET))]
     if data:
         return f"there is no picture in {place}, but a file of numbers: give {place / data[0]}"
     few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

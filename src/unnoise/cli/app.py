@@ -95,6 +95,8 @@ def _told(error: Exception) -> tuple[str, int]:
             options = [word for option in context.command.params for word in option.opts if word.startswith("--")]
             return f"{context.info_name} has no option '{name}'; {nearest(name, options)}", MISTAKE
         return f"{text[:1].lower()}{text[1:].rstrip('.')}; see {_help(context)}", MISTAKE
+    if type(error).__str__ is OSError.__str__ and isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}", FAULT
     if isinstance(error, (FloatingPointError, OSError)):
         return text, FAULT
     return f"{type(error).__name__}: {text} (UNNOISE_DEBUG=1 shows where)", FAULT

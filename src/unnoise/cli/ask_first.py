@@ -34,15 +34,18 @@ def recipe_of(
 
     Raises typer.Exit where nothing is to be trained: after --dry-run, or where the answer was no.
     """
+    from unnoise import recipes
     from unnoise.recipe import load
-    from unnoise.survey import is_data, name_of
+    from unnoise.survey import is_data, name_of, survey
 
     if not is_data(word):
         if dry_run:
             raise UserError(f"--dry-run shows the plan for data of one's own; what {word} is, unnoise recipes tells")
-        if Path(word).is_dir():
+        if Path(word).is_dir() and word in recipes.names():
             say(f"note: {word} is the recipe; the folder is ./{word}", beside=True)
         return load(word, overrides)
+    if (Path(word) / "recipe.yaml").exists():
+        survey(word)  # a run is no data, and it says so
     folder = out or Path("runs") / name_of(word)
     standing = folder / "recipe.yaml"
     if standing.exists():

@@ -203,7 +203,7 @@ def _finite(path: str, items: Raw) -> None:
             count += int(broken.sum())
     if count:
         raise UserError(
-            f"{path} holds {count} numbers (of {items.size}) that are NaN, infinite or beyond {most:g}; "
+            f"{path} holds numbers ({count} of {items.size}) that are NaN, infinite or beyond {most:g}; "
             f"the first is {first}"
         )
 

@@ -142,7 +142,10 @@ def _make(order: Order, folder: Path, strict: bool) -> Decoded:
     if not kept:
         raise UserError(f"no picture in {order.store.path} is left: {skipped[0][0]} {skipped[0][1]}, and so with all")
     digests = [bytes.fromhex(records[good[i]].content) for i in kept]
-    parts = divide_stated(digests, [named.parts[i] for i in kept], order.held_out, order.seed)
+    try:
+        parts = divide_stated(digests, [named.parts[i] for i in kept], order.held_out, order.seed)
+    except UserError as error:
+        raise UserError(f"{order.store.path}: {error}") from None
     rows = {name: [good[kept[i]] for i in part] for name, part in parts.items()}
     labels = {good[i]: named.classes.index(label) for i in kept if named.classes and (label := named.labels[i])}
     facts = _facts(order, records, [good[i] for i in kept], rows, named.classes, labels, skipped)

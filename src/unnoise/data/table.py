@@ -112,8 +112,8 @@ class Table(Finite):
             told = ", ".join(f"{count} in '{name}'" for name, count in gaps.items() if count)
             if self.missing == "refuse":
                 raise UserError(
-                    f"{self.path} misses {sum(gaps.values())} values ({told}) in {int(absent.sum())} of {len(absent)} "
-                    "rows: fill them in, or leave these rows out (missing: drop)"
+                    f"{self.path} misses {_many(sum(gaps.values()), 'value')} ({told}) in {int(absent.sum())} of "
+                    f"{len(absent)} rows: fill them in, or leave these rows out (missing: drop)"
                 )
             dropped = [(f"line {line}", "a value is missing") for line in table.lines[absent].tolist()]
             numbers, places = numbers[~absent], None if places is None else places[~absent]
@@ -166,6 +166,10 @@ def _odd(numbers: Array, names: Sequence[str]) -> list[str]:
 def _quoted(names: Sequence[str]) -> str:
     few = ", ".join(f"'{name}'" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return f"{few} {'has' if len(names) == 1 else 'have'}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _listed(things: Sequence[object]) -> str:

@@ -290,7 +290,7 @@ MISTAKES = {
     "trian digits": "there is no command 'trian'; did you mean 'train'",
     "plot shedules": "there is no command 'shedules'; did you mean 'schedules'",
     "sample runs/digits --stesp 3": "sample has no option '--stesp'; did you mean '--steps'",
-    "train": "missing argument 'recipe'; see unnoise train --help",
+    "train": "missing argument 'RECIPE|DATA'; see unnoise train --help",
     "train digit": "no recipe 'digit'; did you mean 'digits'",
     "train digits": "runs/digits holds a run already: go on with --resume",
     "train digits --resume": "started with net.widths = [8, 16], now it is [",

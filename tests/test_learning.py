@@ -177,6 +177,45 @@ def test_a_training_that_diverges_ends_in_one_line_and_keeps_what_was_good(tmp_p
     assert un.open(tmp_path / "run").history[-1]["skipped"] > 0
 
 
+# ---------------------------------------------------------------- averages, by the command line
+
+
+def test_averages_are_compared_and_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "digits", *TINY, "train.sample_every=192", "--out", "run", "--device", "cpu"]
+    assert main(words) == 0
+    assert main(["plot", "ema", "run", "--device", "cpu"]) == 0
+    told = json.loads((tmp_path / "run" / "averages.json").read_text())
+    widths = [row["width"] for row in told["widths"]]
+    assert widths[0] == 0
+    assert {0.05, 0.07, 0.1} <= set(widths)
+    run = un.open("run")
+    for row in told["widths"]:
+        assert row["loss"] == run.held_out()(run.averaged(row["width"]).denoiser).mean
+    assert told["best"] == min(told["widths"], key=lambda row: row["loss"])["width"]
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == "drawn in run/plots/ema.png"
+    assert sum("sampled from" in line for line in out) == 1
+    assert (tmp_path / "run/plots/ema.png").stat().st_size > 5000
+
+    quick = ["evaluate", "run", "--draws", "2", "--device", "cpu", "--json"]
+    assert main([*quick, "--ema", "0.07"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["weights"] == run.averaged(0.07).weights
+    assert found["average"] == run.averaged(0.07).average
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "--draws 2 --ema 0.07" in page.replace("--ema 0.07 --draws 2", "--draws 2 --ema 0.07")
+    assert "Held-out loss over the width of the weights" in page
+    assert "Samples of the same seeds after 192 to 384 items" in page
+    assert main(["sample", "run", "--ema", "0", "--n", "2", "--json", "--device", "cpu"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["weights"] == run.averaged(0).weights[:12]
+    assert made["files"] == ["run/samples/ddim-2-ema-0-seeds-0-1.png"]
+    for asked, said in (("0.28", "not to be made of what run kept, only from 0.0"), ("wide", "--ema is a width")):
+        assert main([*quick, "--ema", asked]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+
+
 # ---------------------------------------------------------------- the film
 
 

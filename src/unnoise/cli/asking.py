@@ -26,6 +26,11 @@ def device(name: str) -> str:
     return name
 
 
+def averaged(run: Run, width: float | None) -> Run:
+    """The run with the average of its weights that was asked for, if one was."""
+    return run if width is None else run.averaged(width)
+
+
 def asked(
     run: Run, n: int | None, seed_text: str | None, label: str | None
 ) -> tuple[list[int], list[int | str] | None, list[str]]:
@@ -78,4 +83,4 @@ def called(settings: dict[str, Any]) -> str:
     return ", ".join([settings["sampler"], f"{settings['steps']} steps", *(f"{k} {v}" for k, v in rest.items())])
 
 
-__all__ = ["asked", "called", "device", "plan_of"]
+__all__ = ["asked", "averaged", "called", "device", "plan_of"]

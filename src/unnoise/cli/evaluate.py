@@ -10,6 +10,7 @@ import typer
 
 from unnoise.cli.options import Device, Folder, Grid, Guidance, Json, Pairs, Sampler, Steps
 from unnoise.cli.speak import Meter, say, span, tell
+from unnoise.config import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,13 @@ def evaluate(
     steps: Steps = None,
     grid: Grid = None,
     guidance: Guidance = None,
+    ema: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTH|all",
+            help="Another average of the weights, such as 0.05; 0: the last weights; all: compare them first.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the two files; the run's if silent.")] = None,
     device: Device = "auto",
     json: Json = False,
@@ -37,10 +45,14 @@ def evaluate(
 
     from unnoise import __version__, files
     from unnoise import run as runs
-    from unnoise.cli import asking, page
+    from unnoise.cli import asking, averages, page
     from unnoise.report import html
 
     opened = runs.open(run, asking.device(device))
+    if ema == "all":
+        averages.show(opened, averages.compare(opened))
+    else:
+        opened = asking.averaged(opened, _width(ema))
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
     rules = opened.protocol(against)
     rules = replace(rules, draws=draws) if draws is not None else rules
@@ -62,6 +74,7 @@ def evaluate(
         "recipe": opened.recipe.name,
         "items": opened.checkpoint.items,
         "weights": opened.weights,
+        "average": opened.average,
         "sampler": {**how, "guidance": guidance, "evaluations": plan.rows, "plan": plan.digest},
         "against": against,
         "verdict": sentence,
@@ -72,7 +85,7 @@ def evaluate(
     }
     folder = out or run
     metrics = files.put(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
-    words = ["unnoise", "evaluate", str(run), *_flags(options, against, draws, sampler, steps, grid, guidance)]
+    words = ["unnoise", "evaluate", str(run), *_flags(options, against, draws, sampler, steps, grid, guidance, ema)]
     made = page.report(opened, rules, measures, x, plan, how, sampled, shlex.join(words), guidance)
     report = html.save(made, folder / "report.html")
     if json:
@@ -83,9 +96,16 @@ def evaluate(
     say(f"Drawn in {span(sampled)}; the numbers are in {shlex.quote(str(metrics))}. Open {shlex.quote(str(report))}")
 
 
+def _width(ema: str | None) -> float | None:
+    try:
+        return None if ema is None else float(ema)
+    except ValueError:
+        raise UserError(f"--ema is a width such as 0.05, 0 for the last weights, or all; got '{ema}'") from None
+
+
 def _flags(options: "Sequence[str] | None", against: str, draws: int | None, *how: Any) -> list[str]:
     """The command line's own words again."""
-    named = dict(zip(("--sampler", "--steps", "--grid", "--guidance"), how, strict=True))
+    named = dict(zip(("--sampler", "--steps", "--grid", "--guidance", "--ema"), how, strict=True))
     named |= {"--against": None if against == "test" else against, "--draws": draws}
     flags = [word for flag, value in named.items() if value is not None for word in (flag, str(value))]
     return [*(options or ()), *flags]

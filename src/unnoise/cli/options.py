@@ -16,6 +16,10 @@ Sampler: TypeAlias = Annotated[str | None, typer.Option(help="Sampler, if not th
 Steps: TypeAlias = Annotated[int | None, typer.Option(help="Intervals from noise to data.", min=1)]
 Grid: TypeAlias = Annotated[str | None, typer.Option(help="Where the steps fall: karras, logsnr, time ...")]
 Guidance: TypeAlias = Annotated[float | None, typer.Option(help="Weight of classifier-free guidance; 1: none.")]
+Ema: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--ema", metavar="WIDTH", help="Another average of the weights, such as 0.05; 0: the last weights."),
+]
 Label: TypeAlias = Annotated[
     str | None, typer.Option(help="A label by name or number, several with commas, or 'all' for a row of each.")
 ]
@@ -69,6 +73,7 @@ def pairs(words: Sequence[str] | None) -> dict[str, Any]:
 __all__ = [
     "Count",
     "Device",
+    "Ema",
     "Folder",
     "Grid",
     "Guidance",

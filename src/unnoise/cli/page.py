@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from unnoise import advice
-from unnoise.cli import asking, pictures
+from unnoise.cli import asking, averages, pictures, previews
 from unnoise.metrics import Measure, Protocol, match
-from unnoise.report.html import Cloud, Neighbour, Report
+from unnoise.report.html import Averages, Cloud, Film, Neighbour, Report
 from unnoise.report.words import called, figure_of
 from unnoise.run import Run
 from unnoise.samplers import Plan
@@ -70,6 +70,7 @@ def report(
         "sampler": sampler,
         "guidance": f"{recipe.sampling.guidance if guidance is None else guidance:g}",
         "drawn": f"{len(x):,} samples, {len(x) / max(seconds, 1e-9):,.0f} a second ({run.device})",
+        "average of the weights": run.average,
         "weights": run.weights[:12],
     }
     if not recipe.nulls:
@@ -94,6 +95,8 @@ def report(
         facts=facts,
         history=pictures.history(run) if run.history else None,
         levels=pictures.levels(run),
+        averages=_averages(run),
+        film=_film(run),
         recipe=recipe.text(),
         commands=[
             ("Train it", f"unnoise train {where}/recipe.yaml --out NEW_FOLDER"),
@@ -102,6 +105,19 @@ def report(
         ],
         **shown,
     )
+
+
+def _averages(run: Run) -> Averages | None:
+    told = averages.compared(run)
+    if told is None:
+        return None
+    rows = told["widths"]
+    return Averages([row["width"] for row in rows], [row["loss"] for row in rows], averages.asked(run))
+
+
+def _film(run: Run) -> Film | None:
+    made = previews.film(run)
+    return None if made is None else Film(*made)
 
 
 def _known(run: Run, rules: Protocol) -> np.ndarray:

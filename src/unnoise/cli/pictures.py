@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -145,7 +146,10 @@ def history(run: Run) -> History:
     rows = [
         {**row, "held_loss": _first(row["held_out"])["mean"]} if row.get("held_out") else row for row in run.history
     ]
-    return History.of(rows)
+    held = [row["held_out"] for row in run.history if row.get("held_out")]
+    first, *rest = held[-1] if held else [""]
+    others = {name: [one[name]["mean"] for one in held] for name in rest if all(name in one for one in held)}
+    return replace(History.of(rows), others=others, name=first)
 
 
 def levels(run: Run) -> Levels | None:

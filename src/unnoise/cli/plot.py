@@ -142,7 +142,7 @@ def history(
     out: Picture = None,
     theme: Theme = "light",
 ) -> None:
-    """Training and held-out loss over the items seen."""
+    """Training and held-out loss over items; held-out error by noise level, beside the least where it is known."""
     from unnoise import run as runs
     from unnoise.cli import pictures
     from unnoise.report import curves
@@ -151,8 +151,31 @@ def history(
     told = pictures.history(opened)
     if not len(told.items):
         raise UserError(f"{run} has no history yet: its first record comes after train.log_every items")
-    fig = curves.history(told, theme, f"{opened.recipe.name}: training and held-out loss")
-    _save(fig, out, opened.folder / "plots" / "history.png")
+    levels = pictures.levels(opened)
+    title = opened.recipe.name if levels is not None else f"{opened.recipe.name}: training loss"
+    _save(curves.training(told, levels, theme, title), out, opened.folder / "plots" / "history.png")
+
+
+@plots.command()
+def ema(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    out: Picture = None,
+    theme: Theme = "light",
+    device: Device = "auto",
+) -> None:
+    """Averages of a run's weights by their width, compared on its validation part: a picture and a table."""
+    from unnoise import run as runs
+    from unnoise.cli import asking, averages
+    from unnoise.report import curves
+
+    opened = runs.open(run, asking.device(device))
+    told = averages.compare(opened)
+    averages.show(opened, told)
+    widths, losses = ([row[name] for row in told["widths"]] for name in ("width", "loss"))
+    fig = curves.averages(
+        widths, losses, averages.asked(opened), theme, f"{opened.recipe.name}: averages of the weights"
+    )
+    _save(fig, out, opened.folder / "plots" / "ema.png")
 
 
 @plots.command()

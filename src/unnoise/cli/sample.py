@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from unnoise.cli.options import Count, Device, Folder, Grid, Guidance, Json, Label, Out, Pairs, Sampler, Seeds, Steps
+from unnoise.cli.options import (
+    Count,
+    Device,
+    Ema,
+    Folder,
+    Grid,
+    Guidance,
+    Json,
+    Label,
+    Out,
+    Pairs,
+    Sampler,
+    Seeds,
+    Steps,
+)
 from unnoise.cli.speak import Meter, say, tell
 from unnoise.config import UserError, nearest
 
@@ -22,6 +36,7 @@ def sample(
     steps: Steps = None,
     grid: Grid = None,
     guidance: Guidance = None,
+    ema: Ema = None,
     out: Out = None,
     each: Annotated[bool, typer.Option("--each", help="Single PNGs too, each with its settings inside.")] = False,
     device: Device = "auto",
@@ -32,13 +47,15 @@ def sample(
     from unnoise.cli import asking, pictures
     from unnoise.loop import Event, Step
 
-    opened = runs.open(run, asking.device(device))
+    opened = asking.averaged(runs.open(run, asking.device(device)), ema)
     if each and pictures.of_points(opened):
         raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
     wanted, labels, rows = asking.asked(opened, n, seeds, label)
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
     settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
-    path = _path(opened, out, _name(how, seeds or f"0-{len(wanted) // max(1, len(rows)) - 1}", label, guidance))
+    settings |= {} if ema is None else {"ema": ema}
+    named = how if ema is None else {**how, "ema": f"{ema:g}"}
+    path = _path(opened, out, _name(named, seeds or f"0-{len(wanted) // max(1, len(rows)) - 1}", label, guidance))
     asked = 0
     last: list[Event] = []
     with Meter("sample", plan.rows * len(wanted), "evaluations", lambda: asked):

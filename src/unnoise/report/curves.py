@@ -1,7 +1,7 @@
 """How training went: loss over items, loss by noise level, rate."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from unnoise.config import UserError
-from unnoise.report.style import HALF, Numbers, count_axis, figure, themed
+from unnoise.report.style import HALF, WIDE, Numbers, Theme, count_axis, figure, themed
 
+AVERAGES = "Held-out loss by the width of the average"
 WINDOW = 0.05  # of the items seen so far: the width of the smoothing
 
 
@@ -24,6 +25,8 @@ class History:
     held_items: Numbers = ()
     held: Numbers = ()  # held-out loss
     seconds: Numbers = ()  # spent in training at each of `items`
+    others: Mapping[str, Numbers] = field(default_factory=dict[str, Numbers])  # held-out loss of further averages
+    name: str = ""  # of the average that `held` is of, where there are others
 
     @staticmethod
     def of(rows: Iterable[Mapping[str, Any]], loss: str = "loss", held: str = "held_loss") -> "History":
@@ -70,27 +73,45 @@ def smooth(items: Numbers, values: Numbers, at: Numbers, window: float = WINDOW)
 
 def history(h: History, theme: str = "light", title: str = "Training and held-out loss") -> Figure:
     """Loss against items seen: the records as a pale band, their smoothed mean, the held-out loss."""
-    items, loss = _pair(h.items, h.loss, "items", "loss")
-    held_items, held = _pair(h.held_items, h.held, "held_items", "held")
     with themed(theme) as look:
         fig = figure(HALF)
-        axes = fig.add_subplot()
-        if len(items):
-            _band(axes, items, loss, look.accent)
-            at = np.linspace(items[0], items[-1], 300)
-            mean = smooth(items, loss, at)
-            axes.plot(at, mean, color=look.accent, label="training, smoothed")
-        if len(held):
-            axes.plot(held_items, held, "o--", color=look.ink, ms=3.5, lw=1.2, label="held out")
-        shown = np.concatenate([smooth(items, loss, items[-(-len(items) // 100) :]) if len(items) else [], held])
-        lowest = np.quantile(loss[len(loss) // 2 :], 0.05, keepdims=True) if len(loss) else []
-        shown = np.concatenate([shown, lowest])
-        _loss_axis(axes, shown[np.isfinite(shown)])
-        axes.set(title=title, xlabel="items seen", ylabel="loss (weighted squared error)")
-        axes.set_xlim(left=0)
-        count_axis(axes)
-        axes.legend(loc="upper right")
+        _history(fig.add_subplot(), look, h, title)
     return fig
+
+
+def training(h: History, loss: Levels | None, theme: str = "light", title: str = "") -> Figure:
+    """How a training went on one sheet: loss over items, and beside it the last held-out error by noise level."""
+    with themed(theme) as look:
+        fig = figure(HALF if loss is None else WIDE)
+        left = fig.add_subplot() if loss is None else fig.add_subplot(1, 2, 1)
+        _history(left, look, h, "Training and held-out loss" if title and loss is not None else title)
+        if loss is not None:
+            _levels(fig.add_subplot(1, 2, 2), look, loss, "Held-out error by noise level")
+            fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    return fig
+
+
+def _history(axes: Axes, look: Theme, h: History, title: str) -> None:
+    items, loss = _pair(h.items, h.loss, "items", "loss")
+    held_items, held = _pair(h.held_items, h.held, "held_items", "held")
+    if len(items):
+        _band(axes, items, loss, look.accent)
+        at = np.linspace(items[0], items[-1], 300)
+        mean = smooth(items, loss, at)
+        axes.plot(at, mean, color=look.accent, label="training, smoothed")
+    if len(held):
+        name = f"held out, average {h.name}" if h.others and h.name else "held out"
+        axes.plot(held_items, held, "o--", color=look.ink, ms=3.5, lw=1.2, label=name)
+    for (name, values), line in zip(h.others.items(), look.series(len(h.others) + 3)[3:], strict=False):
+        axes.plot(held_items, values, marker=".", ms=4, lw=1, **line, label=f"average {name}")
+    shown = np.concatenate([smooth(items, loss, items[-(-len(items) // 100) :]) if len(items) else [], held])
+    lowest = np.quantile(loss[len(loss) // 2 :], 0.05, keepdims=True) if len(loss) else []
+    shown = np.concatenate([shown, lowest])
+    _loss_axis(axes, shown[np.isfinite(shown)])
+    axes.set(title=title, xlabel="items seen", ylabel="loss (weighted squared error)")
+    axes.set_xlim(left=0)
+    count_axis(axes)
+    axes.legend(loc="upper right")
 
 
 def _band(axes: Axes, items: np.ndarray, loss: np.ndarray, colour: str) -> None:
@@ -130,28 +151,54 @@ def plain_log(axes: Axes, which: str = "y") -> None:
 
 def levels(loss: Levels, theme: str = "light", title: str = "Loss by noise level") -> Figure:
     """Loss against log(sigma/alpha), and the optimum where it is known."""
+    with themed(theme) as look:
+        fig = figure(HALF)
+        _levels(fig.add_subplot(), look, loss, title)
+    return fig
+
+
+def _levels(axes: Axes, look: Theme, loss: Levels, title: str) -> None:
     x, y = _pair(loss.noise_level, loss.loss, "noise_level", "loss")
+    if len(loss.spread):
+        _, spread = _pair(x, loss.spread, "noise_level", "spread")
+        axes.fill_between(x, y - spread, y + spread, color=look.accent, alpha=0.2, linewidth=0)
+    many = len(x) > 40
+    axes.plot(x, y, "-" if many else "o-", color=look.accent, ms=3.5, label="network")
+    if len(loss.optimum):
+        _, best = _pair(x, loss.optimum, "noise_level", "optimum")
+        axes.plot(x, best, "--", color=look.ink, lw=1.2, label="best possible")
+        axes.legend(loc="best")
+    positive = y[y > 0]
+    if len(positive) == len(y) and y.max() > 10 * y.min():
+        axes.set_yscale("log")
+        plain_log(axes)
+    axes.set(
+        title=title,
+        xlabel="noise level log(σ/α), clean to noisy →",
+        ylabel=f"mean squared error of {loss.of}",
+    )
+
+
+def averages(widths: Numbers, loss: Numbers, asked: float, theme: str = "light", title: str = AVERAGES) -> Figure:
+    """Held-out loss against the width of the weights' average; 0 is the last weights. `asked`: the one sampled from.
+
+    The same questions are put to all, so far smaller differences count than the loss's own spread.
+    """
+    x, y = _pair(widths, loss, "widths", "loss")
     with themed(theme) as look:
         fig = figure(HALF)
         axes = fig.add_subplot()
-        if len(loss.spread):
-            _, spread = _pair(x, loss.spread, "noise_level", "spread")
-            axes.fill_between(x, y - spread, y + spread, color=look.accent, alpha=0.2, linewidth=0)
-        many = len(x) > 40
-        axes.plot(x, y, "-" if many else "o-", color=look.accent, ms=3.5, label="network")
-        if len(loss.optimum):
-            _, best = _pair(x, loss.optimum, "noise_level", "optimum")
-            axes.plot(x, best, "--", color=look.ink, lw=1.2, label="best possible")
-            axes.legend(loc="best")
-        positive = y[y > 0]
-        if len(positive) == len(y) and y.max() > 10 * y.min():
-            axes.set_yscale("log")
-            plain_log(axes)
-        axes.set(
-            title=title,
-            xlabel="noise level log(σ/α), clean to noisy →",
-            ylabel=f"mean squared error of {loss.of}",
-        )
+        axes.plot(x, y, "o-", color=look.accent, ms=4)
+        best = int(np.argmin(y))
+        for place, marker, name in ((best, "v", "the least"), (int(np.argmin(np.abs(x - asked))), "o", "sampled from")):
+            axes.plot(
+                x[place], y[place], marker, ms=9, mfc="none", mec=look.ink, ls="", label=f"{name}: width {x[place]:g}"
+            )
+        low, high = float(y.min()), float(np.quantile(y, 0.8))
+        room = high - low or 0.01 * abs(low) or 1.0
+        axes.set_ylim(low - 0.25 * room, min(float(y.max()), high + 2 * room) + 0.25 * room)
+        axes.set(title=title, xlabel="width of the average, share of the items seen", ylabel="held-out loss")
+        axes.legend(loc="best")
     return fig
 
 
@@ -185,4 +232,17 @@ def _pair(x: Numbers, y: Numbers, name_x: str, name_y: str) -> tuple[np.ndarray,
     return a, b
 
 
-__all__ = ["WINDOW", "History", "Levels", "columns", "history", "levels", "plain_log", "rate", "smooth"]
+__all__ = [
+    "AVERAGES",
+    "WINDOW",
+    "History",
+    "Levels",
+    "averages",
+    "columns",
+    "history",
+    "levels",
+    "plain_log",
+    "rate",
+    "smooth",
+    "training",
+]

@@ -61,6 +61,24 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Averages:
+    """Held-out loss by the width of the weights' average, and the width that the run samples from."""
+
+    widths: style.Numbers
+    loss: style.Numbers
+    asked: float
+
+
+@dataclass(frozen=True)
+class Film:
+    """A training filmed: an animated PNG, its last frame, and what it shows."""
+
+    moving: bytes
+    still: Picture
+    told: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report tells; a section without content leaves no trace."""
 
@@ -77,6 +95,8 @@ class Report:
     near: str = ""  # a sentence on near-copies: the unit of the distance, the threshold, the share
     history: History | None = None
     levels: Levels | None = None
+    averages: Averages | None = None
+    film: Film | None = None
     recipe: str = ""  # YAML, resolved
     commands: Sequence[tuple[str, str]] = ()  # (what it does, the command)
 
@@ -285,9 +305,30 @@ def _training(report: Report) -> str:
     if len(drawings) < 2 and report.history is not None and len(report.history.seconds):
         history = report.history
         drawings.append(embed.drawing(lambda theme: curves.rate(history, theme), "Items per second over items seen"))
-    if not drawings:
+    if report.averages is not None:
+        told = report.averages
+        drawings.append(
+            embed.drawing(
+                lambda theme: curves.averages(told.widths, told.loss, told.asked, theme),
+                "Held-out loss over the width of the weights' average",
+            )
+        )
+    if not drawings and report.film is None:
         return ""
-    return _section("Training", '<div class="drawings">\n' + "\n".join(drawings[:2]) + "\n</div>")
+    shown = '<div class="drawings">\n' + "\n".join(drawings) + "\n</div>" if drawings else ""
+    return _section("Training", shown, _film(report.film))
+
+
+def _film(film: Film | None) -> str:
+    if film is None:
+        return ""
+    last = grids.image(film.still)
+    return (
+        '<figure><picture><source media="(prefers-reduced-motion: reduce)" '
+        f'srcset="{embed.data_uri(grids.png(last), "image/png")}">'
+        f"{embed.img(film.moving, film.told, last.size, 1)}</picture>"
+        f"<figcaption>{escape(film.told)}; the line below is how far the training is.</figcaption></figure>"
+    )
 
 
 def _recipe(report: Report) -> str:
@@ -306,4 +347,4 @@ def _commands(report: Report) -> str:
     return _section("Do it again", f'<dl class="commands">\n{lines}\n</dl>')
 
 
-__all__ = ["Cloud", "Neighbour", "Report", "Trajectory", "page", "save"]
+__all__ = ["Averages", "Cloud", "Film", "Neighbour", "Report", "Trajectory", "page", "save"]

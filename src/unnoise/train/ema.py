@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from torch import nn
@@ -30,8 +31,7 @@ class Power:
     @property
     def gamma(self) -> float:
         """The exponent: sigma_rel² = (gamma + 1)/((gamma + 2)²·(gamma + 3))."""
-        inverse = self.sigma_rel**-2
-        return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+        return _exponent(self.sigma_rel)
 
     def kept(self, before: int, after: int) -> float:
         """The share of the average that stays when the items seen go from `before` to `after`."""
@@ -39,6 +39,12 @@ class Power:
 
     def __str__(self) -> str:
         return f"{self.sigma_rel:g}"
+
+
+@cache
+def _exponent(sigma_rel: float) -> float:
+    inverse = sigma_rel**-2
+    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
 
 
 class Averages:

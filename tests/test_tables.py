@@ -368,7 +368,7 @@ def test_parquet_is_read_as_the_same_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="column 'y' is of the type string"):
         Table(path=path).split("train")
     parquet.write_table(arrow.table({"a": [1.0, None, 2.0, 3.0], "b": [1, 2, 3, 4]}), path)
-    with pytest.raises(UserError, match=r"misses 1 values \(1 in 'a'\)"):
+    with pytest.raises(UserError, match=r"misses 1 value \(1 in 'a'\)"):
         Table(path=path).split("train")
     Path(path).write_bytes(b"no parquet")
     with pytest.raises(UserError, match="no parquet file, or a damaged one"):

@@ -175,7 +175,8 @@ def _table(place: Path) -> Survey:
                 kinds[i].add(text.strip())
                 worded[i] += delimited.number(text) is None
     texts = [name for name, count in zip(names, worded, strict=True) if 2 * count > seen]
-    label = next((n for word in LABELS for n in names if n.lower() == word), None)
+    classed = [n for n, found in zip(names, kinds, strict=True) if len(found) <= max(FEW, seen // 20)]
+    label = next((n for word in LABELS for n in classed if n.lower() == word), None)  # no measurement called y
     if label is None:
         few = [n for n in texts if len(kinds[names.index(n)]) <= max(FEW, seen // 10)]
         label = few[-1] if few else None  # by custom it comes last

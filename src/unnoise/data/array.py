@@ -20,6 +20,7 @@ from unnoise.data.split import Indices
 from unnoise.data.standard import rounded, standardised
 
 ENDINGS = (".npy", ".npz")
+FEW = 20  # classes may be so many of any array, and of a longer one have so many items each
 LARGEST = 1e30  # what float32 squares without leaving its range, with room
 COLUMNS = 64  # points of more coordinates are taken for one quantity, with one mean and one scale
 
@@ -151,7 +152,7 @@ class Array(Finite):
         if given.dtype.kind not in "iubU":
             raise UserError(f"labels of {self.path} are whole numbers or strings, got the type {given.dtype.name}")
         labels, classes = named(given)
-        if len(classes) > max(2, count // 2):
+        if len(classes) > max(FEW, count // FEW):
             raise UserError(f"{self.path}: {len(classes)} different labels for {count} items; labels name few classes")
         return labels, classes
 

@@ -14,6 +14,7 @@ from unnoise.data.split import Indices
 from unnoise.data.standard import standardised
 from unnoise.tensor import Array
 
+FEW = 20  # classes may be so many in any table, and in a longer one have so many rows each
 LARGEST = 1e100  # beyond it squares and differences leave the range of numbers
 
 
@@ -129,7 +130,7 @@ class Table(Finite):
         """Labels as places in the sorted names; whole numbers are sorted by size."""
         used = np.unique(places).tolist()
         values = [kinds[k] for k in used]
-        if len(values) > max(2, len(places) // 2):
+        if len(values) > max(FEW, len(places) // FEW):
             raise UserError(
                 f"{self.path}: the label '{self.label}' has {len(values)} different values in {len(places)} rows; "
                 "a label names the few classes that rows belong to"

@@ -249,7 +249,7 @@ def faults(folder: Path) -> dict[str, tuple[dict[str, Any], str]]:
         "key of one": ({**given, "key": "x"}, "holds one array, so there is no key 'x'"),
         "nan": (
             {"path": saved(folder, holes, "h.npy")},
-            r"2 numbers .of 120. .* the first is nan, in item 7, place \(2,\)",
+            r"numbers .2 of 120. .* the first is nan, in item 7, place \(2,\)",
         ),
         "huge": ({"path": saved(folder, fine * 1e40, "g.npy")}, "beyond 1e\\+30"),
         "scalar": ({"path": saved(folder, np.array(3.0), "0.npy")}, "a single number"),

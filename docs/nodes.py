@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unnoise.augment import Augment
 from unnoise.data import Source
 from unnoise.denoise.target import Target
 from unnoise.loop.sampling import Sampling
@@ -18,11 +19,12 @@ from unnoise.train import Levels, TrainConfig, Weight
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- what follows is written by docs/nodes.py -->\n"
-KNOWN = ("self", "shape", "classes", "path")  # what a node is given by those around it
+KNOWN = ("self", "shape", "classes", "augment", "path")  # what a node is given by those around it
 
 SECTIONS: dict[str, tuple[str, Any]] = {
     "data": ("`data`: where items come from", Source),
     "modality": ("`modality`: raw thing ↔ tensor", Modality),
+    "augment": ("`augment`: what training shows beside the items themselves", Augment),
     "schedule": ("`process.schedule`: how fast data is destroyed", Schedule),
     "net": ("`net`: the network", Net),
     "target": ("`target`: what its answer means", Target),

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
     **dict.fromkeys(["config", "files", "machine", "tensor", "rng"], 0),
-    **dict.fromkeys(["nets", "modality", "data", "recipes"], 1),
+    **dict.fromkeys(["nets", "modality", "data", "recipes", "augment"], 1),
     "process": 2,
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from unnoise import recipes
+from unnoise.augment import AUGMENTS, Augment, Nothing
 from unnoise.config import Tables, UserError, build, describe, nearest
 from unnoise.data import SOURCES, Items, Mixture, Source, settled
 from unnoise.denoise import Denoiser, NetDenoiser, exact
@@ -24,6 +25,7 @@ from unnoise.train import LEVELS, OBJECTIVES, WEIGHTS, Levels, Objective, TrainC
 TABLES: Tables = {
     Source: SOURCES,
     Modality: MODALITIES,
+    Augment: AUGMENTS,
     Gaussian: PROCESSES,
     Schedule: SCHEDULES,
     Net: NETS,
@@ -39,6 +41,7 @@ TABLES: Tables = {
 NODES: dict[str, tuple[Any, Any]] = {
     "data": (Source, None),
     "modality": (Modality, None),
+    "augment": (Augment, "nothing"),
     "process": (Gaussian, {"schedule": "cosine"}),
     "net": (Net, None),
     "target": (Target, "velocity"),
@@ -91,6 +94,7 @@ class Recipe:
     nodes: Mapping[str, Any]
     source: Source
     modality: Modality
+    augment: Augment
     process: Gaussian
     target: Target
     objective: Objective
@@ -139,7 +143,7 @@ class Recipe:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.key(self.train.seed, "weights") >> 1)
-            context = {"shape": self.shape, "classes": len(self.classes)}
+            context = {"shape": self.shape, "classes": len(self.classes), "augment": self.augment.width}
             net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", context)
         return NetDenoiser(net, self.process, self.target)
 
@@ -246,6 +250,7 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         nodes=resolved,
         source=source,
         modality=modality,
+        augment=made["augment"],
         process=made["process"],
         target=made["target"],
         objective=made["objective"],
@@ -253,11 +258,13 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         sampling=made["sample"],
         known=known,
     )
+    if not isinstance(recipe.augment, Nothing) and len(recipe.shape) != 3:
+        raise UserError(f"{name}: augment: only pictures are augmented, got items of shape {recipe.shape}")
     try:  # a sampler that cannot be written out is told of now, not after the training
         recipe.sampling.plan(recipe.process)
     except UserError as error:
         raise UserError(f"{name}: sample: {error}") from None
-    context = {"shape": recipe.shape, "classes": len(recipe.classes)}
+    context = {"shape": recipe.shape, "classes": len(recipe.classes), "augment": recipe.augment.width}
     _, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
     return recipe
 

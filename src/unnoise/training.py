@@ -1,17 +1,30 @@
 """Training a recipe in a run folder: what starts it, what it leaves there, and what a resume insists on."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from unnoise import files
+from unnoise.augment import Nothing
 from unnoise.config import UserError
 from unnoise.recipe import Facts, Recipe, load
 from unnoise.run import CHECKPOINTS, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, Run, facts, held_out, read
 from unnoise.run import open as open_run
-from unnoise.train import ByLevel, Loader, Regression, Tick, Trainer, checkpoint, feed, history, lock, posthoc
+from unnoise.train import (
+    Augmented,
+    ByLevel,
+    Loader,
+    Regression,
+    Tick,
+    Trainer,
+    checkpoint,
+    feed,
+    history,
+    lock,
+    posthoc,
+)
 
 BOOKS = ("workers", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
 
@@ -44,6 +57,8 @@ class Training:
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
         batches = feed(source.split("train"), modality.encode, recipe.train.seed)
+        if not isinstance(recipe.augment, Nothing):
+            batches = Augmented(batches, recipe.augment, recipe.train.seed)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
         asks = isinstance(recipe.objective, Regression) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
@@ -67,8 +82,12 @@ class Training:
         """Asks `ticks` to save and end after the present step."""
         self.trainer.stop()
 
-    def ticks(self) -> Generator[Tick]:
-        """Trains, keeps checkpoints and history, and yields each tick after its files are written."""
+    def ticks(self, draw: Callable[[Tick], object] | None = None) -> Generator[Tick]:
+        """Trains, keeps checkpoints and history, and yields each tick after its files are written.
+
+        draw: called at the marks of `sample_every`, before the checkpoint of its tick: whatever goes on from there
+        has what it wrote.
+        """
         if self.done:
             return
         with lock(self.folder), self._batches:
@@ -96,6 +115,8 @@ class Training:
                     history.append(metrics, record)
                 if tick.snapshot:  # before the checkpoint: whatever goes on from there has it
                     self.trainer.snapshot(self.folder / SNAPSHOTS)
+                if tick.sample and draw is not None:
+                    draw(tick)
                 if tick.checkpoint:
                     self.trainer.save(self.folder / CHECKPOINTS)
                 yield tick

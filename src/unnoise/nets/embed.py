@@ -59,12 +59,20 @@ class Waves(nn.Module):
 
 
 class Embedding(nn.Module):
-    """The conditions that are one vector per item: (noise level, label) → (B, width).
+    """The conditions that are one vector per item: (noise level, label, augmentation) → (B, width).
 
-    e = W_2·silu(W_1·sinusoids(noise level)) + table[label]; the table's last row is the null label.
+    e = W_2·silu(W_1·sinusoids(noise level)) + table[label] + W_3·told; the table's last row is the null label, and
+    an item that was not augmented tells 0, as one without the condition does.
     """
 
-    def __init__(self, features: int, width: int, classes: int, frequencies: Sequence[float] = FREQUENCIES):
+    def __init__(
+        self,
+        features: int,
+        width: int,
+        classes: int,
+        frequencies: Sequence[float] = FREQUENCIES,
+        augment: int = 0,
+    ):
         super().__init__()
         self.classes = classes
         self.sinusoids = Sinusoids(features, frequencies)
@@ -73,10 +81,14 @@ class Embedding(nn.Module):
         self.labels = nn.Embedding(classes + 1, width) if classes else None
         if self.labels is not None:
             nn.init.normal_(self.labels.weight, std=0.5)
+        self.told = nn.Linear(augment, width, bias=False) if augment else None
 
     def forward(self, noise_level: Float[Tensor, "B"], cond: Cond) -> Float[Tensor, "B width"]:
         waves = self.sinusoids(noise_level).to(self.first.weight.dtype)
         embedding = self.second(F.silu(self.first(waves)))
+        told = cond.get("augment")
+        if self.told is not None and told is not None:
+            embedding = embedding + self.told(told.to(embedding.dtype))
         if self.labels is None:
             return embedding
         label = cond.get("label")

@@ -25,6 +25,7 @@ class MLP(Net):
         shape: tuple[int, ...],
         *,
         classes: int = 0,
+        augment: int = 0,
         width: int = 256,
         depth: int = 4,
         waves: int | None = None,
@@ -44,7 +45,7 @@ class MLP(Net):
             waves = 32 if size <= 3 else 0
         if waves < 0:
             raise ValueError(f"waves are 0 or more, got {waves}")
-        self.embed = Embedding(features, embed_width, classes, frequencies)
+        self.embed = Embedding(features, embed_width, classes, frequencies, augment)
         self.waves = Waves(size, waves, bandwidth) if waves else nn.Identity()
         self.first = nn.Linear(size + 2 * waves, width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))

@@ -33,7 +33,8 @@ class Net(nn.Module):
     ) -> Float[Tensor, "B C *sizes"]:
         """The answer to x (B, *shape), heard with its noise level (B,) = log(sigma/alpha) in [−12, 12].
 
-        cond: leaves (B, ...), of which "label", int64 (B,) in 0..classes, is known to every network.
+        cond: leaves (B, ...), of which every network knows "label", int64 (B,) in 0..classes, and "augment",
+        (B, augment), what training did to the item; left out, nothing was.
         """
         raise NotImplementedError
 

@@ -47,6 +47,7 @@ class UNet(Net):
         shape: tuple[int, ...],
         *,
         classes: int = 0,
+        augment: int = 0,
         widths: tuple[int, ...] = (32, 64),
         blocks: int = 2,
         attention: tuple[int, ...] = (),
@@ -75,7 +76,7 @@ class UNet(Net):
                 f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"
             )
         embed_width = embed_width or 4 * widths[0]
-        self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies)
+        self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies, augment)
 
         self.modulated: list[int] = []
         self.attention_widths: list[int] = []

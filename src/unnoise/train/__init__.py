@@ -1,6 +1,7 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
 from unnoise.train import checkpoint, history, posthoc
+from unnoise.train.augmented import Augmented
 from unnoise.train.buckets import Bucketed, feed
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
@@ -20,6 +21,7 @@ __all__ = [
     "LEVELS",
     "OBJECTIVES",
     "WEIGHTS",
+    "Augmented",
     "Averages",
     "Bucketed",
     "ByLevel",

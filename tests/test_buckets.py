@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unnoise.cli.sample import _shape as asked_shape
 from unnoise.config import UserError
 from unnoise.data import Items
 from unnoise.data.windows import Windows
@@ -133,3 +134,7 @@ def test_a_run_in_buckets_resumes_to_the_bit_and_draws_any_shape(tmp_path: Path)
     for shape in shapes:
         done = [e for e in whole.draw(range(2), whole.plan(steps=2), shape=shape) if isinstance(e, Done)]
         assert [tuple(e.x.shape) for e in done] == [shape] * 2
+    assert asked_shape(whole, "12x24") == (1, 12, 24)
+    for bad in ("12", "0x8", "8x8x8", "axb"):
+        with pytest.raises(UserError, match="HEIGHTxWIDTH"):
+            asked_shape(whole, bad)

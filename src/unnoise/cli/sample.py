@@ -37,6 +37,7 @@ def sample(
     grid: Grid = None,
     guidance: Guidance = None,
     ema: Ema = None,
+    size: Annotated[str | None, typer.Option(help="Height by width of images, 48x80, if not the recipe's.")] = None,
     out: Out = None,
     each: Annotated[bool, typer.Option("--each", help="Single PNGs too, each with its settings inside.")] = False,
     device: Device = "auto",
@@ -53,13 +54,15 @@ def sample(
     wanted, labels, rows = asking.asked(opened, n, seeds, label)
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
     settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
-    settings |= {} if ema is None else {"ema": ema}
+    shape = _shape(opened, size)
+    settings |= {name: value for name, value in (("ema", ema), ("size", size)) if value is not None}
     named = how if ema is None else {**how, "ema": f"{ema:g}"}
+    named = named if size is None else {**named, "size": size}
     path = _path(opened, out, _name(named, seeds or f"0-{len(wanted) // max(1, len(rows)) - 1}", label, guidance))
     asked = 0
     last: list[Event] = []
     with Meter("sample", plan.rows * len(wanted), "evaluations", lambda: asked):
-        for event in opened.draw(wanted, plan, labels, guidance):
+        for event in opened.draw(wanted, plan, labels, guidance, shape=shape):
             if isinstance(event, Step):
                 asked += 1
             else:
@@ -71,6 +74,20 @@ def sample(
     if json:
         tell({**settings, "seeds": list(wanted), "labels": labels, "evaluations": plan.rows,
               "files": [str(file) for file in written]})  # fmt: skip
+
+
+def _shape(run: Any, size: str | None) -> tuple[int, ...] | None:
+    """The shape of a sample of the size asked for: 48x80 is 48 pixels high and 80 wide."""
+    if size is None:
+        return None
+    sides = size.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and 0 < int(side) <= 4096 for side in sides):
+        raise UserError(f"--size is written HEIGHTxWIDTH, such as 48x80, each from 1 to 4096; got '{size}'")
+    if run.recipe.modality.name != "image" or run.recipe.nodes["net"].get("kind") != "unet":
+        raise UserError(
+            f"{run.recipe.name} draws the shape {run.recipe.shape} alone: only a U-Net takes images of any size"
+        )
+    return (run.recipe.shape[0], int(sides[0]), int(sides[1]))
 
 
 def _write(

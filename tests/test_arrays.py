@@ -139,6 +139,26 @@ def test_statistics_are_of_each_channel_over_the_training_part(tmp_path: Path, m
     assert isinstance(standard(wide)["mean"], float)  # one quantity
 
 
+def test_a_large_file_is_mapped_and_laid_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(0).random((90, 12, 40), np.float32)
+    path = saved(tmp_path, array)
+    held = Array(path=path)
+    monkeypatch.setattr("unnoise.data.finite.LARGE", 1000)
+    monkeypatch.setattr("unnoise.data.finite._CHUNK", 5000)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        mapped = Array(path=path)
+        assert all(isinstance(mapped.split(name).items, np.memmap) for name in SPLITS)
+        assert all(np.array_equal(mapped.split(name).items, held.split(name).items) for name in SPLITS)
+        (laid,) = (tmp_path / "cache").rglob("*.npy")
+        written = laid.stat().st_mtime_ns
+    assert standard(mapped) == standard(held)
+    other = Array(path=path, seed=1)
+    assert not np.array_equal(other.split("test").items, held.split("test").items)
+    assert laid.stat().st_mtime_ns == written
+    assert len(list((tmp_path / "cache").rglob("*"))) == 4  # two folders, two orders, nothing left beside
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     mean=st.floats(-1e6, 1e6),

@@ -1,6 +1,7 @@
 """Data that is all there: read once, divided by content, told apart by a digest."""
 
 import hashlib
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError
+from unnoise.data.paths import cache_folder
 from unnoise.data.source import SPLITS, Items, Raw, Source
-from unnoise.data.split import divide
+from unnoise.data.split import Indices, divide
+from unnoise.files import naming
 
+LARGE = 1 << 30  # bytes: a mapped file beyond this is not held in memory, but laid out once more and mapped again
 _CHUNK = 1 << 22  # numbers looked at together: what is mapped from a file is read a part at a time
 
 
@@ -90,7 +94,7 @@ class Finite(Source):
     def _ordered(self) -> tuple[Content, dict[str, tuple[int, int]], str]:
         """The content with its parts one after the other, where each begins and ends, and the digest.
 
-        The parts are views of one array, so that nothing is held twice.
+        The parts are views of one array, so that nothing is held twice; of a large file, mapped.
         """
         content = self._read()
         names = [] if content.labels is None else [content.classes[k].encode() for k in content.labels]
@@ -108,7 +112,7 @@ class Finite(Source):
         bounds = {name: (end - len(parts[name]), end) for name, end in zip(SPLITS, ends, strict=True)}
         labels = None if content.labels is None else content.labels[order]
         given = Content(
-            content.items[order],
+            _arranged(content.items, order, f"{whole.hexdigest()} {self.held_out} {self.seed}"),
             labels,
             content.classes,
             content.header,
@@ -122,6 +126,29 @@ class Finite(Source):
     @abstractmethod
     def _called(self) -> str:
         """What the data are called in a message: the path of their file."""
+
+
+def _arranged(items: Raw, order: Indices, known: str) -> Raw:
+    """The items in the order given: in memory, or, where a file too large for that is mapped, in a file of the cache.
+
+    known: what the file of the cache holds, in words; it is written once, beside and renamed.
+    """
+    if not isinstance(items, np.memmap) or items.nbytes <= LARGE:
+        return np.asarray(items[order])
+    path = cache_folder() / "arrays" / f"{hashlib.sha256(known.encode()).hexdigest()[:40]}.npy"
+    if not path.exists():
+        beside = path.with_suffix(f".{os.getpid()}.new")
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                made = np.lib.format.open_memmap(beside, "w+", items.dtype, (len(order), *items.shape[1:]))
+                for rows in chunks(items):
+                    made[rows] = items[order[rows]]
+                made.flush()
+                os.replace(beside, path)
+            finally:
+                beside.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _digests(items: Raw, names: Sequence[bytes]) -> Iterator[bytes]:

@@ -151,6 +151,16 @@ def test_odd_columns_are_told(tmp_path: Path) -> None:
     assert len(standard(Table(path=table.path, columns=("id", "fine")))["mean"]) == 2
 
 
+def test_a_class_without_a_training_row_is_told(tmp_path: Path) -> None:
+    labels = ["once", *["often"] * 99]
+    path = written(tmp_path, lines(rows(100), "a,b,c,y", labels=labels))
+    said = [Table(path=path, label="y", held_out=0.4, seed=seed) for seed in range(20)]
+    for table in said:
+        there = "once" in {table.classes[k] for k in table.split("train").cond["label"]}
+        assert ("no training item of the label 'once'" in " ".join(table.warnings)) != there
+    assert any(table.warnings for table in said)
+
+
 def test_statistics_are_the_training_parts_and_stand_in_the_recipe(tmp_path: Path) -> None:
     table = Table(path=written(tmp_path, lines(rows(300))), held_out=0.3)
     node, train = standard(table), table.split("train").items

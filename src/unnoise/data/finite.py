@@ -111,13 +111,19 @@ class Finite(Source):
         ends = np.cumsum([len(parts[name]) for name in SPLITS]).tolist()
         bounds = {name: (end - len(parts[name]), end) for name, end in zip(SPLITS, ends, strict=True)}
         labels = None if content.labels is None else content.labels[order]
+        said = content.warnings
+        if labels is not None:
+            seen = np.bincount(labels[: bounds["train"][1]], minlength=len(content.classes))
+            unseen = [name for name, count in zip(content.classes, seen, strict=True) if not count]
+            few = ", ".join(f"'{name}'" for name in unseen[:4]) + (f" and {len(unseen) - 4} more" if unseen[4:] else "")
+            said += (f"no training item of the label {few}: all fell into other parts",) if unseen else ()
         given = Content(
             _arranged(content.items, order, f"{whole.hexdigest()} {self.held_out} {self.seed}"),
             labels,
             content.classes,
             content.header,
             content.label,
-            content.warnings,
+            said,
             content.dropped,
         )
         return given, bounds, whole.hexdigest()

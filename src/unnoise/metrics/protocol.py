@@ -188,6 +188,8 @@ class Protocol:
         train, held_out = self.source.split("train"), self.source.split(self.against)
         if isinstance(self.source, World):
             held_out = Items(*held_out.take(np.arange(min(self.count, len(held_out)))))
+        elif len(held_out) > MOST:  # enough for a share of one percent
+            held_out = Items(*held_out.take(stratified(held_out, MOST, 0)))
         matches = [match(self._near(lot), train.items, self._near) for lot in samples]
         matched = match(self._near(held_out.items), train.items, self._near)
         rows: list[Measure] = []

@@ -219,7 +219,9 @@ def test_known_spans():
     low, high = schedules.Discrete(schedules.Linear()).span
     assert low == pytest.approx(np.sqrt(1e-4 / (1 - 1e-4)), rel=1e-9)
     assert high == pytest.approx(157.407, rel=1e-5)
-    assert schedules.Cosine().span == (0.002, 1000)
+    assert schedules.Discrete(schedules.ZeroTerminal(schedules.Linear())).span[1] == 1000
+    for schedule in (schedules.Cosine(), schedules.Flow(), schedules.ZeroTerminal(schedules.Linear())):
+        assert schedule.span == (0.002, 80)
 
 
 def test_the_shift_of_flow_moves_logsnr_alone():

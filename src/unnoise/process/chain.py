@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.process.schedule import CHAIN, COARSEST, FINEST, Preserving, Schedule
+from unnoise.process.schedule import CHAIN, FINEST, Preserving, Schedule
 from unnoise.tensor import Array
+
+BLIND = 1000.0  # sigma/alpha where a grid starts whose chain ends with no signal at all; others start at their own end
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Discrete(Preserving):
     @property
     def span(self) -> tuple[float, float]:
         least = float(np.exp(-self.logsnr(np.array(1 / self.T)) / 2))
-        return max(FINEST, least), min(COARSEST, float(np.exp(-self.logsnr(np.array(1.0)) / 2)))
+        return max(FINEST, least), min(BLIND, float(np.exp(-self.logsnr(np.array(1.0)) / 2)))
 
 
 def _odds(log_abar: Array) -> Array:

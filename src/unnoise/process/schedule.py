@@ -11,7 +11,7 @@ import numpy as np
 from unnoise.tensor import Array
 
 FINEST = 0.002  # sigma/alpha below which data of unit scale is all told (Karras et al., 2022)
-COARSEST = 1000.0  # sigma/alpha above which nothing of the data is left to see
+COARSEST = 80.0  # sigma/alpha above which less than 1e-4 of the variance is told (Karras et al., 2022)
 CHAIN = 1000  # steps that textbooks count from data to noise
 
 

@@ -12,6 +12,7 @@ from unnoise.report import films, grids
 from unnoise.run import Run
 
 if TYPE_CHECKING:
+    from unnoise.train import Tick
     from unnoise.training import Training
 
 POINTS, IMAGES = 1000, 16  # samples of a preview
@@ -21,8 +22,15 @@ LARGEST = 4 << 20  # bytes of a film: beyond it, it has fewer frames
 SAMPLES, SHOTS = "samples", "frames"  # folders of a run: the pictures, and in it what the film is made of
 
 
-def draw(training: "Training") -> None:
-    """The samples as they stand now: RUN/samples/<items>.png, and every so often a frame of the film."""
+def draw(training: "Training", tick: "Tick") -> None:
+    """The samples as they stand now: RUN/samples/<items>.png, every so often a frame of the film; at the end, it."""
+    _rewind(training.folder, tick.items)
+    _draw(training)
+    if tick.end:
+        keep_film(training.run())
+
+
+def _draw(training: "Training") -> None:
     run, items = training.now(), training.trainer.items
     config = run.recipe.train
     classes, count = len(run.recipe.classes), POINTS if pictures.of_points(run) else IMAGES
@@ -47,8 +55,8 @@ def draw(training: "Training") -> None:
     files.put(run.folder / SAMPLES / SHOTS / f"{items:012d}.png", grids.png(frame))
 
 
-def rewind(folder: Path, items: int) -> None:
-    """Removes what was drawn after so many items: a resume draws it again."""
+def _rewind(folder: Path, items: int) -> None:
+    """Removes what was drawn after so many items, before a resume that draws it again."""
     for place in (folder / SAMPLES, folder / SAMPLES / SHOTS):
         for path in place.glob("*.png"):
             if path.stem.isdecimal() and len(path.stem) == 12 and int(path.stem) > items:
@@ -82,4 +90,4 @@ def _still(folder: Path, items: int) -> Path:
     return folder / SAMPLES / f"{items:012d}.png"
 
 
-__all__ = ["draw", "film", "keep_film", "rewind"]
+__all__ = ["draw", "film", "keep_film"]

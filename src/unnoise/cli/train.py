@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,22 +82,18 @@ def train(
         say(f"begins with {told['summary']}, of {told['run']} at {told['items']:,} items", beside=json)
 
     previews = _previews(made.train.sample_every)
-    if previews is not None:
-        previews.rewind(folder, trainer.items)
     seen: dict[str, float] = {}
     clock = time.perf_counter()
     with _asked_to_stop(training) as asked, Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen)):
-        for tick in training.ticks():
+        for tick in training.ticks(previews and partial(previews.draw, training)):
             seen["loss"] = tick.loss
             if training.held_out:
                 found = next(iter(training.held_out.values()))
                 seen["held out"] = found.mean
                 if found.excess is not None:  # over the least loss that there can be
                     seen["excess"] = float(found.excess.mean())
-            if tick.sample and previews is not None:
-                previews.draw(training)
     seconds = time.perf_counter() - clock
-    if previews is not None:
+    if previews is not None and not training.done:
         previews.keep_film(training.run())
     facts |= {
         "items": trainer.items,

@@ -200,7 +200,9 @@ def test_decimals_are_the_fewest_that_write_a_column(column: tuple[int, np.ndarr
     assert found <= places
     assert np.array_equal([float(f"{v:.{found}f}") for v in values], values)
     assert found == 0 or any(float(f"{v:.{found - 1}f}") != v for v in values)
-    assert decimals(values + 1 / 3, 10.0**exponent) == max(0, 6 - exponent)  # thirds: what float32 brings back
+    thirds, held = values + 1 / 3, max(0, 6 - exponent)  # never written out: as many as float32 brings back
+    found = decimals(thirds, 10.0**exponent)
+    assert found == held or (found is not None and found < held and np.array_equal(np.round(thirds, found), thirds))
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=5)

@@ -169,6 +169,7 @@ def test_patches_of_the_parts_share_no_pixel(of: str) -> None:
         for patch in source.patches[name]:
             masks[patch.picture][patch.top : patch.top + 24, patch.left : patch.left + 24] = True
         covered[name] = masks
+        assert {patch.picture for patch in source.patches[name]} == {0, 1}
         assert len(source.split(name)) == len(source.patches[name])
     for k in range(2):
         together = sum(covered[name][k].astype(int) for name in SPLITS)

@@ -17,8 +17,8 @@ from unnoise.data.decode import SUFFIXES, Limits, Unreadable, decode, quiet
 from unnoise.data.fit import pixels
 from unnoise.data.open_store import open_store
 from unnoise.data.paths import found
-from unnoise.data.source import Items, Source
-from unnoise.data.split import divide
+from unnoise.data.source import SPLITS, Items, Source
+from unnoise.data.split import Indices, divide
 from unnoise.data.stores import Entry
 
 BLOCK = 4  # patches' sides that a region is wide and high, about
@@ -47,7 +47,8 @@ class Patches(Source):
 
     of: skimage, sklearn (the pictures that come with these libraries; nothing is fetched), or a path to pictures.
     pictures: names of those to use. stride: pixels from patch to patch, size/4 if silent. Every picture is cut into
-    regions of about 4 patches' sides, and a region with all its patches is in one part: no pixel is in two.
+    regions of about 4 patches' sides, and a region with all its patches is in one part: no pixel is in two. Regions
+    of one content in two pictures may part; within a picture they never do.
     """
 
     of: str = "skimage"
@@ -108,7 +109,7 @@ class Patches(Source):
             hashlib.sha256(self._pictures[k][1][:, top : top + high, left : left + wide].tobytes()).digest()
             for k, top, left, high, wide in regions
         ]
-        parts = divide(digests, self.held_out, self.seed)
+        parts = self._divided([k for k, *_ in regions], digests)
         return {
             name: [
                 Patch(regions[i][0], i, y, x)
@@ -118,6 +119,23 @@ class Patches(Source):
             ]
             for name, rows in parts.items()
         }
+
+    def _divided(self, pictures: Sequence[int], digests: Sequence[bytes]) -> dict[str, Indices]:
+        """Regions to parts, picture by picture so that each is in every part; those of too few regions together."""
+        groups: dict[int, list[int]] = {}
+        for i, k in enumerate(pictures):
+            groups.setdefault(k, []).append(i)
+        few = [i for group in groups.values() if len({digests[i] for i in group}) < 3 for i in group]
+        lots = [group for group in groups.values() if len({digests[i] for i in group}) >= 3]
+        parts: dict[str, list[int]] = {name: [] for name in SPLITS}
+        if few and (not lots or len({digests[i] for i in few}) >= 3):
+            lots.append(few)
+        else:
+            parts["train"] += few
+        for lot in lots:
+            for name, rows in divide([digests[i] for i in lot], self.held_out, self.seed).items():
+                parts[name] += [lot[row] for row in rows]
+        return {name: np.array(sorted(rows), np.int64) for name, rows in parts.items()}
 
     def _split(self, name: str) -> Items:
         chosen = self.patches[name]

@@ -159,8 +159,8 @@ def test_a_training_that_diverges_ends_in_one_line_and_keeps_what_was_good(tmp_p
     words = ["train", "digits", *TINY, "train.items=4096", "--out", str(tmp_path / "run"), "--device", "cpu"]
     step = un.Training.ticks
 
-    def spoiling(self):
-        for tick in step(self):
+    def spoiling(self, draw=None):
+        for tick in step(self, draw):
             if tick.items >= 192:
                 for p in self.trainer.denoiser.net.parameters():
                     p.data.mul_(1e30)  # finite, but nothing comes of it

@@ -1,7 +1,6 @@
 """`unnoise evaluate`: how good a run is, as a table, metrics.json and report.html."""
 
 import shlex
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,14 +56,13 @@ def evaluate(
     rules = opened.protocol(against)
     rules = replace(rules, draws=draws) if draws is not None else rules
     labels = None if rules.labels is None else rules.labels.reshape(-1).tolist()
-    total, clock = rules.draws * rules.count, time.perf_counter()
+    total = rules.draws * rules.count
     parts: list[torch.Tensor] = []
     done = 0
-    with Meter("sample", total, "samples", lambda: done):
+    with Meter("sample", total, "samples", lambda: done) as meter:
         for part in opened.batches(range(total), plan, labels, guidance):
             parts.append(part)
             done += len(part)
-    sampled = time.perf_counter() - clock
     say(f"measuring against {rules.count:,} items of {against} ...", beside=True)
     x = torch.cat(parts)
     measures = opened.measure(rules, x)
@@ -80,20 +78,21 @@ def evaluate(
         "verdict": sentence,
         "measures": [measure.to_json() for measure in measures],
         "samples": total,
-        "seconds": round(sampled, 2),
+        "seconds": round(meter.seconds, 2),
         "unnoise": __version__,
     }
     folder = out or run
     metrics = files.put(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
     words = ["unnoise", "evaluate", str(run), *_flags(options, against, draws, sampler, steps, grid, guidance, ema)]
-    made = page.report(opened, rules, measures, x, plan, how, sampled, shlex.join(words), guidance)
+    made = page.report(opened, rules, measures, x, plan, how, meter.seconds, shlex.join(words), guidance)
     report = html.save(made, folder / "report.html")
     if json:
         tell({**record, "files": [str(metrics), str(report)]})
         return
     _table(measures)
     say(f"\n{sentence}")
-    say(f"Drawn in {span(sampled)}; the numbers are in {shlex.quote(str(metrics))}. Open {shlex.quote(str(report))}")
+    where = f"the numbers are in {shlex.quote(str(metrics))}. Open {shlex.quote(str(report))}"
+    say(f"Drawn in {span(meter.seconds)}; {where}")
 
 
 def _width(ema: str | None) -> float | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WINDOW = 20.0  # seconds over which a rate is measured, at least; half of what has passed, where that is more
 PACE = 5.0  # seconds between plain lines, at least
+LEAP = 60.0  # seconds between two looks that are no more the machine's work: its clock was set, or it slept
 
 
 def say(text: str, beside: bool = False) -> None:
@@ -39,6 +40,7 @@ class Meter:
         self._seen: deque[tuple[float, int]] = deque()
         self._ended = threading.Event()
         self._begun, self._said, self._share = 0.0, 0.0, 0.0
+        self.seconds = 0.0  # that it took, leaps of the clock left out
         self._bar: Progress | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -80,6 +82,12 @@ class Meter:
 
     def _show(self, last: bool = False) -> None:
         now, done = time.perf_counter(), self._done()
+        passed = now - self._seen[-1][0]
+        if 0 <= passed < LEAP:
+            self.seconds += passed
+        else:  # what was seen before says nothing of a rate
+            self._seen.clear()
+            self._begun = self._said = now
         self._seen.append((now, done))
         while now - self._seen[0][0] > max(WINDOW, (now - self._begun) / 2) and len(self._seen) > 2:
             self._seen.popleft()
@@ -96,7 +104,7 @@ class Meter:
     def text(self, done: int, short: bool = False) -> str:
         """How far, how fast, how long still."""
         (then, before), (now, _) = self._seen[0], self._seen[-1]
-        rate = (done - before) / (now - then) if now > then else 0.0
+        rate = (done - before) / (now - then) if now - then > 1e-3 else 0.0
         parts = [f"{100 * done // max(self.total, 1):3d} %"]
         if not short:
             parts = [f"{done:,} of {self.total:,} {self.unit} ({parts[0].strip()})"]

@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -40,9 +39,11 @@ def train(
     ] = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
-    minutes: Annotated[float, typer.Option(help="Of data: the time that training may take.")] = 10.0,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of data: the time that training may take; 10 if silent.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Of data: start without asking.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Of data: show the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, and stop.")] = False,
     json: Json = False,
 ) -> None:
     """Train a recipe, or a model of your own data, into a run folder."""
@@ -83,8 +84,8 @@ def train(
 
     previews = _previews(made.train.sample_every)
     seen: dict[str, float] = {}
-    clock = time.perf_counter()
-    with _asked_to_stop(training) as asked, Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen)):
+    meter = Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen))
+    with _asked_to_stop(training) as asked, meter:
         for tick in training.ticks(previews and partial(previews.draw, training)):
             seen["loss"] = tick.loss
             if training.held_out:
@@ -92,13 +93,12 @@ def train(
                 seen["held out"] = found.mean
                 if found.excess is not None:  # over the least loss that there can be
                     seen["excess"] = float(found.excess.mean())
-    seconds = time.perf_counter() - clock
     if previews is not None and not training.done:
         previews.keep_film(training.run())
     facts |= {
         "items": trainer.items,
         "skipped": trainer.skipped,
-        "seconds": round(seconds, 2),
+        "seconds": round(meter.seconds, 2),
         **{k.replace(" ", "_"): v for k, v in seen.items()},
     }
     if not training.done:
@@ -108,7 +108,7 @@ def train(
             tell(facts)
         raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
     lost = f", {trainer.skipped:,} steps skipped for want of a finite gradient" if trainer.skipped else ""
-    _say_end(json, facts, f"Trained in {span(seconds)}: {', '.join(_loss(seen).split('  '))}{lost}.")
+    _say_end(json, facts, f"Trained in {span(meter.seconds)}: {', '.join(_loss(seen).split('  '))}{lost}.")
 
 
 def _previews(wanted: int) -> Any:

@@ -174,6 +174,13 @@ def test_real_runs_are_told_for_what_they_are(tmp_path, capsys, words, verdict):
     assert "Not measured yet" in lines[-1]
 
 
+def test_the_report_says_it_below_its_verdict():
+    from unnoise.report.html import Report, page
+
+    text = page(Report(title="a", verdict="Good.", advice=("Too short: 9 steps & few.",)))
+    assert text.index("Good.") < text.index('<p class="advice">Too short: 9 steps &amp; few.</p>')
+
+
 def test_measures_of_other_weights_say_nothing(tmp_path, capsys):
     assert main(["train", *SPIRAL, "train.items=640", "train.batch=64", "--out", str(tmp_path)]) == 0
     from unnoise import run as runs

@@ -269,6 +269,7 @@ CASES: dict[str, list[Case]] = {
         Case("a file of an unknown kind", "train ./data.bin --yes", lambda: text("data.bin", "what is it")),
         Case("an unknown field of the data", f"train photos {PHOTOS} data.sise=32"),
         Case("no terminal to ask at", "train photos", during=no_terminal),
+        Case("a time for a recipe", "train digits --minutes 5"),
         Case("no time at all", "train photos --minutes 0 --yes"),
         Case("a look at what is not there", "look ./photo"),
     ],

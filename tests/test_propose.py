@@ -190,6 +190,35 @@ def test_items_fit_the_time_and_the_data(tmp_path):
     assert long.cost.memory > 50 << 20
 
 
+def test_a_short_time_halves_the_network_but_not_one_that_was_asked_for(tmp_path, monkeypatch):
+    """On a machine of 100 items a second, whatever the network."""
+    pictures(tmp_path / "p", 30)
+    seen = []
+
+    def costs(recipe, device, seconds):
+        seen.append(recipe.nodes["net"]["widths"])
+        return rules.Cost((0.32, 0.32, 0.32), recipe.train.batch, 1 << 30, 1.0, recipe.train.validate_items)
+
+    monkeypatch.setattr(rules, "measure", costs)
+    told = plan("p", minutes=1.0)
+    assert seen == [[32, 64, 96], [16, 32, 48]]
+    assert told.recipe.nodes["net"]["widths"] == [16, 32, 48]
+    assert told.recipe.train.items == pytest.approx(100 * 60 * rules.SHARE, abs=32)
+    assert told.seconds[0] < 66
+    assert plan("p", ("net.blocks=2",), minutes=1.0).recipe.nodes["net"]["widths"] == [32, 64, 96]
+    assert plan("p", minutes=10.0).recipe.nodes["net"]["widths"] == [32, 64, 96]
+
+
+def test_large_pictures_can_be_cut_into_patches(tmp_path):
+    pictures(tmp_path / "p", 4, size=(160, 160))
+    found = made("p", "data.kind=patches", "data.labels=false").found
+    assert found.patches
+    assert found.shape == (3, 32, 32)
+    assert found.total > 500
+    few = made("p").expectation
+    assert any("data.kind=patches" in sentence for sentence in few)
+
+
 @pytest.mark.parametrize(
     ("total", "words"), [(42, "by heart"), (500, "are few"), (5_000, "of one kind"), (50_000, "are enough")]
 )
@@ -225,6 +254,18 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(photos, capsys):
     assert told["found"]["total"] == 24
     assert told["recipe"]["net"]["widths"] == [8]
     assert told["seconds"][0] > 0
+
+
+def test_a_recipe_has_a_plan_too(capsys):
+    words = ["net.width=8", "net.depth=1", "train.items=12800", "train.batch=128", "data.items=500"]
+    assert main(["train", "spiral", *words, "--dry-run", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "training    12,800 items in batches of 128, 26 passes" in out
+    assert "goes to     runs/spiral" in out
+    assert main(["train", "spiral", *words, "--dry-run", "--json", "--device", "cpu"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"][0] > 12800 / told["rate"]
+    assert main(["train", "spiral", "--minutes", "3"]) == 2
 
 
 def test_yes_trains_and_the_run_stands_without_asking_again(photos, capsys):

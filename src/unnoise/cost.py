@@ -24,6 +24,7 @@ class Cost:
     batch: int
     memory: int
     validate: float = 0.0
+    asked: int = 1  # held-out items that it was measured with
 
     @property
     def rate(self) -> float:
@@ -49,7 +50,9 @@ def measure(recipe: Recipe, device: str = "cpu", seconds: float = 3.0) -> Cost:
     begun = time.perf_counter()
     prober.training.trainer.validate()
     synchronise(device)
-    return Cost(tuple(taken), recipe.train.batch, prober.peak(), time.perf_counter() - begun)
+    return Cost(
+        tuple(taken), recipe.train.batch, prober.peak(), time.perf_counter() - begun, recipe.train.validate_items
+    )
 
 
 class Probe:

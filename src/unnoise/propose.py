@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ MARKS = 8  # held-out losses along the way: enough to see where one turns
 FILMS = 6  # times that samples are drawn along the way
 DRAWN = 160  # training items that one drawing costs as much as: 16 samples of 30 questions, a third of a step each
 BESIDE = 0.05  # of the time for held-out losses, and again for samples, at the most
+ASKED = 32  # held-out items at the least, however slow
+STEPS = 300  # fewer than so many in the time asked for, and a network of half the width learns more
 SAVING = 1.02  # of the time for steps: averages, logs and checkpoints beside them
 START = 2.0  # seconds before the first step
 LEAST = 20  # steps, however short the time
@@ -46,6 +49,7 @@ class Found:
     labels: Mapping[str, int] = field(default_factory=dict[str, int])  # items of each, in all parts
     deviation: float | int = 0.0  # of encoded numbers about their overall mean
     bfloat16: bool = False  # in this machine's hardware
+    patches: bool = False  # cut out of larger pictures
 
     @staticmethod
     def of(seen: Survey, device: str = "cpu", minutes: float | int = 10.0) -> "Found":
@@ -165,6 +169,8 @@ ROWS = (
 )
 PASSES = {"pictures": (100, 20_000), "array": (100, 20_000), "rows": (100, 50_000)}  # most passes; items at the least
 GOOD = {"pictures": 200_000, "array": 200_000, "rows": 500_000}  # items by which such a network has learned
+PATCHES = "data.kind=patches"  # the override that cuts pictures up
+ROOM = 96  # pixels of a side from which on pictures can be cut into patches
 RARE = 20  # items of a label below which it is drawn poorly
 
 
@@ -192,14 +198,21 @@ class Plan:
     @property
     def seconds(self) -> tuple[float, float, float] | None:
         """From start to end: by the median step, and by the fast and the slow quarter of steps."""
-        if self.cost is None:
-            return None
-        train = self.recipe.train
-        marks = train.items / train.validate_every if train.validate_every else 0.0
-        films = train.items / train.sample_every if train.sample_every else 0.0
-        middle, (slow, fast) = self.cost.rate, self.cost.spread
-        rest = marks * self.cost.validate + START
-        return tuple((train.items + films * DRAWN) / rate * SAVING + rest for rate in (middle, fast, slow))  # pyright: ignore[reportReturnType]
+        return None if self.cost is None else seconds_of(self.recipe.train, self.cost)
+
+
+def seconds_of(train: TrainConfig, cost: Cost) -> tuple[float, float, float]:
+    """How long a training takes from start to end: by the median step, and by the fast and the slow quarter."""
+    marks = train.items / train.validate_every if train.validate_every else 0.0
+    films = train.items / train.sample_every if train.sample_every else 0.0
+    asked = min(1.0, train.validate_items / cost.asked)
+    rest = marks * asked * cost.validate + START
+
+    def at(rate: float) -> float:
+        return (train.items + films * DRAWN) / rate * SAVING + rest
+
+    slow, fast = cost.spread
+    return at(cost.rate), at(fast), at(slow)
 
 
 def infer(path: str | Path, *overrides: str, minutes: float | int = 10.0, device: str = "cpu") -> Recipe:
@@ -227,6 +240,9 @@ def plan(
     found = Found.of(seen, device, minutes)
     nodes: dict[str, Any] = {"data": dict(seen.node)}
     reasons: list[Reason] = []
+    if seen.kind == "pictures" and PATCHES in overrides:
+        nodes["data"] = {"kind": "patches", "of": nodes["data"]["path"]}
+        found = replace(found, patches=True)
     if seen.kind == "pictures":
         reasons += _apply(nodes, found, ("data.size",))
     forced = _given(overrides)
@@ -240,19 +256,29 @@ def plan(
     nodes["train"] |= {"items": found.count, "validate_every": found.count}  # until the rate is known
     made = resolve(named, override(nodes, overrides), given=source)
     _refuse_none(made)
-    parameters = made.denoiser().net.parameter_count()
     seconds = SECONDS if seconds is None else seconds
     cost = measure(made, device, seconds) if seconds > 0 else None
+    widths = nodes["net"].get("widths", ())
+    steps = math.inf if cost is None else cost.rate * minutes * 60 * SHARE / made.train.batch
+    if steps < STEPS and widths and min(widths) >= 32 and not any(word.startswith("net") for word in forced):
+        nodes["net"] |= {"widths": [width // 2 for width in widths]}
+        reasons = [reason for reason in reasons if reason.key != "net"]
+        reasons.append(Reason("net", nodes["net"], f"half as wide as usual, as the time allows {steps:.0f} steps else"))
+        made = resolve(named, override(nodes, overrides), given=source)
+        cost = measure(made, device, seconds)
+    parameters = made.denoiser().net.parameter_count()
     train, because = _lengths(made.train, found, cost, forced)
     reasons.append(Reason("train.items", train.items, because))
     nodes["train"] |= {key: getattr(train, key) for key in _LENGTHS}
     made = replace(made, train=train, nodes={**made.nodes, "train": {**made.nodes["train"], **_plain(train)}})
     kept = tuple(reason for reason in reasons if not any(word.startswith(reason.key) for word in forced))
     said = (*seen.said, *getattr(source, "warnings", ()))
+    if PATCHES in overrides:
+        said += ("patches of the same picture overlap: they tell less than as many pictures would",)
     return Plan(made, found, said, kept, tuple(expectation(found, train, cost)), parameters, cost)
 
 
-_LENGTHS = ("items", "warmup", "log_every", "validate_every", "sample_every", "checkpoint_every")
+_LENGTHS = ("items", "warmup", "log_every", "validate_every", "validate_items", "sample_every", "checkpoint_every")
 
 
 def choose_size(found: Found) -> Any:
@@ -267,7 +293,7 @@ def _apply(nodes: dict[str, Any], found: Found, keys: Sequence[str]) -> list[Rea
     reasons: list[Reason] = []
     for key in keys:
         rule = next(rule for rule in RULES if rule.key == key and rule.when(found))
-        value = rule.value(found) if callable(rule.value) else rule.value
+        value = rule.value(found) if callable(rule.value) else deepcopy(rule.value)  # the table stays as it is
         node, _, inner = key.partition(".")
         if inner:
             nodes.setdefault(node, {})[inner] = value
@@ -318,7 +344,8 @@ def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequen
     items = max(items, LEAST * train.batch)
     items = -(-items // train.batch) * train.batch
     spare = math.inf if cost is None else BESIDE * items / cost.rate  # seconds for each of the two
-    marks = int(np.clip(spare / max(cost.validate if cost else 0.0, 1e-9), 2, MARKS))
+    once = max(cost.validate if cost else 0.0, 1e-9)
+    marks = int(np.clip(spare / once, 2, MARKS))
     films = int(np.clip(spare / max(DRAWN / cost.rate if cost else 0.0, 1e-9), 0, FILMS))
     lengths = {
         "items": items,
@@ -327,6 +354,7 @@ def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequen
         "validate_every": max(train.batch, items // marks),
         "sample_every": items // films if found.kind == "pictures" and films else 0,
         "checkpoint_every": max(train.batch, items // 4),
+        "validate_items": max(ASKED, int(train.validate_items * min(1.0, spare / (marks * once)))),
     }
     own = {word.partition("=")[0].removeprefix("train.") for word in forced}
     return replace(train, **{key: value for key, value in lengths.items() if key not in own - {"items"}}), because
@@ -336,9 +364,11 @@ def expectation(found: Found, train: TrainConfig, cost: Cost | None) -> list[str
     """What so much data and so long a training will bring, honestly: a sentence each."""
     table = ROWS if found.kind == "rows" else PICTURES
     text = next(text for limit, text in table if found.total < limit)
-    if found.kind == "array":
-        text = text.replace("pictures", "items")
+    if found.kind == "array" or found.patches:
+        text = text.replace("pictures", "items" if found.kind == "array" else "patches")
     said = [text.format(n=f"{found.total:,}", d=found.numbers) + "."]
+    if found.kind == "pictures" and found.total < 100 and found.side >= ROOM:
+        said.append(f"Or learn what surfaces look like: {PATCHES} cuts them into thousands of patches.")
     rare = [name for name, count in found.labels.items() if count < RARE]
     if rare:
         few = ", ".join(rare[:4]) + (f" and {len(rare) - 4} more" if len(rare) > 4 else "")
@@ -375,4 +405,4 @@ def _minutes(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
 
 
-__all__ = ["RULES", "Found", "Plan", "Reason", "Rule", "choose_size", "expectation", "infer", "plan"]
+__all__ = ["RULES", "Found", "Plan", "Reason", "Rule", "choose_size", "expectation", "infer", "plan", "seconds_of"]

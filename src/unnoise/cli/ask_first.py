@@ -13,9 +13,11 @@ from unnoise.cli.speak import say, span, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
+    from unnoise.cost import Cost
     from unnoise.propose import Plan
     from unnoise.recipe import Recipe
 
+MINUTES = 10.0  # of training, unless one says otherwise
 WIDE = 12  # letters of a plan's first column
 
 
@@ -27,7 +29,7 @@ def recipe_of(
     device: str,
     yes: bool,
     dry_run: bool,
-    minutes: float,
+    minutes: float | None,
     json: bool,
 ) -> "Recipe":
     """The recipe that a word means: by name or file, or inferred from data at a path, agreed upon, or none at all.
@@ -39,16 +41,20 @@ def recipe_of(
     from unnoise.survey import is_data, name_of, survey
 
     if not is_data(word):
-        if dry_run:
-            raise UserError(f"--dry-run shows the plan for data of one's own; what {word} is, unnoise recipes tells")
+        if minutes is not None:
+            raise UserError(f"--minutes is for data: how long {word} trains, train.items says")
         if Path(word).is_dir() and word in recipes.names():
             say(f"note: {word} is the recipe; the folder is ./{word}", beside=True)
-        return load(word, overrides)
+        named = load(word, overrides)
+        if dry_run:
+            _show(named, out or Path("runs") / named.name, device, json)
+            raise typer.Exit
+        return named
     if (Path(word) / "recipe.yaml").exists():
         survey(word)  # a run is no data, and it says so
     folder = out or Path("runs") / name_of(word)
     standing = folder / "recipe.yaml"
-    if standing.exists():
+    if standing.exists() and not dry_run:
         if not resume:
             raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder with --out")
         return load(standing, overrides)  # its lengths were measured when it began
@@ -60,7 +66,7 @@ def recipe_of(
     from unnoise import propose
 
     with reading(json):
-        made = propose.plan(word, overrides, minutes, device)
+        made = propose.plan(word, overrides, MINUTES if minutes is None else minutes, device)
     lines = told(made, folder, device)
     if json:
         if dry_run:
@@ -95,12 +101,35 @@ def reading(quiet: bool = False) -> Generator[None]:
         yield
 
 
+def _show(recipe: "Recipe", folder: Path, device: str, json: bool) -> None:
+    """What a recipe that is there already trains, and what it costs here."""
+    from unnoise import propose
+    from unnoise.cost import measure
+
+    cost = measure(recipe, device, propose.SECONDS)
+    parameters = recipe.denoiser().net.parameter_count()
+    if json:
+        nodes = {"name": recipe.name, **recipe.nodes}
+        seconds = propose.seconds_of(recipe.train, cost)
+        tell({"recipe": nodes, "parameters": parameters, "rate": cost.rate, "memory": cost.memory, "seconds": seconds})
+        return
+    train, count = recipe.train, recipe.facts().items
+    for line in (
+        _line("network", f"{recipe.nodes['net']['kind']}: {parameters:,} parameters"),
+        _line("training", f"{train.items:,} items in batches of {train.batch}, {_passes(train.items, count)}"),
+        *_costs(recipe, cost, device),
+        _line("goes to", shlex.quote(str(folder))),
+    ):
+        say(line)
+
+
+def _passes(items: int, count: int) -> str:
+    passes = items / max(count, 1)
+    return f"{passes:,.0f} passes" if passes >= 1.5 else f"{passes:.2g} of a pass"
+
+
 def told(made: "Plan", folder: Path, device: str) -> list[str]:
     """The plan in lines: what was found, what will be trained and why, what it costs, what to expect."""
-    import torch
-
-    from unnoise import machine
-
     found, recipe = made.found, made.recipe
     lines = [_line("found", _found(made))]
     lines += [_line("", sentence) for sentence in made.said]
@@ -115,26 +144,36 @@ def told(made: "Plan", folder: Path, device: str) -> list[str]:
     size = f"width {net['width']}, depth {net['depth']}" if net["kind"] == "mlp" else f"widths {_list(net['widths'])}"
     entry("network", f"{net['kind']}, {size}: {made.parameters:,} parameters", "net")
     train = recipe.train
-    passes = train.items / max(found.count, 1)
-    many = f"{passes:,.0f} passes" if passes >= 1.5 else f"{passes:.2g} of a pass"
-    entry("training", f"{train.items:,} items in batches of {train.batch}, {many}", "train.items")
+    text = f"{train.items:,} items in batches of {train.batch}, {_passes(train.items, found.count)}"
+    entry("training", text, "train.items")
     entry("precision", train.precision, "train.precision")
-    if made.cost is not None and made.seconds is not None:
-        middle, least, most = made.seconds
-        where = device if device != "cpu" else f"{torch.get_num_threads()} thread" + "s" * (torch.get_num_threads() > 1)
-        text = f"{span(middle)}, by {len(made.cost.seconds)} steps on {where} ({made.cost.rate:,.0f} items a second)"
-        if most - least > 0.1 * middle:
-            text += f"; {span(least)} to {span(most)} if the machine stays as uneven as it was"
-        lines.append(_line("time", text))
-        there = machine.machine()
-        busy = machine.others(0.2) or 0.0 if device == "cpu" and torch.get_num_threads() > 1 else 0.0
-        if busy > 0.5:
-            text = f"other processes keep {busy:.1f} cores busy: --threads 1 may be faster, and unnoise doctor tells"
-            lines.append(_line("", text))
-        lines.append(_line("memory", f"{_bytes(made.cost.memory)}" + f" of {_bytes(there.memory)}" * (device == "cpu")))
+    if made.cost is not None:
+        lines += _costs(recipe, made.cost, device)
     lines += [_line("expect" if i == 0 else "", text) for i, text in enumerate(made.expectation)]
     lines.append(_line("goes to", shlex.quote(str(folder))))
     return lines
+
+
+def _costs(recipe: "Recipe", cost: "Cost", device: str) -> list[str]:
+    """Time and memory, as they were measured, and what may make them worse."""
+    import torch
+
+    from unnoise import machine
+    from unnoise.propose import seconds_of
+
+    middle, least, most = seconds_of(recipe.train, cost)
+    threads = torch.get_num_threads()
+    where = device if device != "cpu" else f"{threads} thread{'s' * (threads > 1)}"
+    text = f"{span(middle)}, by {len(cost.seconds)} steps on {where} ({cost.rate:,.0f} items a second)"
+    if most - least > 0.1 * middle:
+        text += f"; {span(least)} to {span(most)} if the machine stays as uneven as it was"
+    lines = [_line("time", text)]
+    busy = (machine.others(0.2) or 0.0) if device == "cpu" and threads > 1 else 0.0
+    if busy > 0.5:
+        text = f"other processes keep {busy:.1f} cores busy: --threads 1 may be faster, and unnoise doctor tells"
+        lines.append(_line("", text))
+    whole = f" of {_bytes(machine.machine().memory)}" if device == "cpu" else ""
+    return [*lines, _line("memory", f"{_bytes(cost.memory)}{whole}")]
 
 
 def record(made: "Plan") -> dict[str, Any]:
@@ -158,7 +197,9 @@ def _found(made: "Plan") -> str:
     found, source = made.found, made.recipe.source
     shape = found.shape
     if found.kind == "pictures":
-        what = f"{found.total:,} pictures in {'colour' if shape[0] == 3 else 'grey'}"
+        what = (
+            f"{found.total:,} {'patches' if found.patches else 'pictures'} in {'colour' if shape[0] == 3 else 'grey'}"
+        )
         if found.sides:
             low, high = found.sides
             what += f", sides of {low:,} to {high:,} pixels" if low != high else f", {low} pixels wide and high"

@@ -45,7 +45,8 @@ def recipe_of(
             raise UserError(f"--minutes is for data: how long {word} trains, train.items says")
         if Path(word).is_dir() and word in recipes.names():
             say(f"note: {word} is the recipe; the folder is ./{word}", beside=True)
-        named = load(word, overrides)
+        with reading(json):
+            named = load(word, overrides)
         if dry_run:
             _show(named, out or Path("runs") / named.name, device, json)
             raise typer.Exit

@@ -16,7 +16,7 @@ MIXTURE = (
     "net={kind: mlp, width: 128, depth: 3}",
     "train={items: 400000, batch: 256, lr: 2.0e-3, warmup: 20000, validate_every: 40000, decay: constant}",
 )
-SPIRAL = ("net.width=64", "train.items=600000", "train.warmup=50000", "train.sample_every=12500", "sample.steps=20")
+SPIRAL = ("net.width=64", "train.items=600000", "train.warmup=50000", "train.sample_every=25000", "sample.steps=20")
 
 
 def mixture(folder: Path) -> None:

@@ -31,6 +31,8 @@ def verdict(measures: Sequence[Measure]) -> str:
     caution = f" With {least} items in a draw, only plain differences would show." if least < FEW else ""
     if blind := {m.name for m in measures} <= {"near_copies", "label_accuracy"}:
         caution = " There are too few held-out items to tell how real the samples look."
+    if not told and blind:
+        return f"Nothing speaks against the samples, and little could.{caution}"
     if not told:
         return f"All {len(measures)} measures take the samples for real.{caution}"
     worst, passed = told[0], len(measures) - len(told)
@@ -75,6 +77,8 @@ def report(
     }
     if not recipe.nulls:
         del facts["guidance"]
+    if skipped := next((row["skipped"] for row in reversed(run.history) if "skipped" in row), 0):
+        facts["steps skipped"] = f"{skipped:,}, whose gradient was not finite"
     shown: dict[str, Any] = {}
     if pictures.of_points(run):
         shown["cloud"] = _cloud(run, rules, first, labels) if x.shape[1] == 2 else None

@@ -126,9 +126,10 @@ def test_a_run_in_buckets_resumes_to_the_bit_and_draws_any_shape(tmp_path: Path)
             training.stop()
     assert 0 < training.trainer.items < 96
     assert fit(resolve("buckets", nodes), tmp_path / "parts", resume=True).weights == whole.weights
-    feed_ = training.trainer.feed
-    assert isinstance(feed_, Bucketed)
-    shapes = {tuple(feed_(8 * i, 8)[0].shape[1:]) for i in range(12)}
+    seen = [training.trainer.feed(8 * i, 8)[0] for i in range(12)]
+    shapes = {tuple(x0.shape[1:]) for x0 in seen}
+    order = feed(whole.recipe.source.split("train"), Image().encode, whole.recipe.train.seed)
+    assert all(torch.equal(order(8 * i, 8)[0], x0) for i, x0 in enumerate(seen))
     assert len(shapes) == 3
     assert whole.recipe.shape == (1, 8, 8)
     for shape in shapes:

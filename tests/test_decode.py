@@ -140,6 +140,7 @@ def test_a_bad_file_says_why(data: bytes, says: str) -> None:
         decode(data, LIMITS)
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of tags and sizes
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_unreadable_or_read_and_nothing_else(draw: Any) -> None:

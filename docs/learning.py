@@ -41,7 +41,33 @@ def spiral(folder: Path) -> None:
     (HERE / "film.png").write_bytes(made[0])
 
 
+def changed() -> None:
+    """Pictures of scikit-image, and under each three that training makes of it."""
+    import numpy as np
+    import torch
+    from PIL import Image as Pillow
+    from skimage import data
+
+    from unnoise import rng
+    from unnoise.augment import Warp
+    from unnoise.modality import Image
+
+    items: list[np.ndarray] = []
+    for name in ("astronaut", "coffee", "chelsea", "rocket"):
+        whole = Pillow.fromarray(getattr(data, name)())
+        side = min(whole.size)
+        left, top = ((length - side) // 2 for length in whole.size)
+        cut = whole.crop((left, top, left + side, top + side)).resize((96, 96), Pillow.Resampling.LANCZOS)
+        items.append(np.asarray(cut).transpose(2, 0, 1))
+    x = Image().encode(np.stack(items))
+    rows = [x, *(Warp(share=0.5)(x, rng.host("docs", k))[0] for k in range(3))]
+    framed = torch.nn.functional.pad(torch.stack(rows), (2, 2, 2, 2), value=1.0)
+    sheet = framed.permute(2, 0, 3, 1, 4).reshape(1, 3, 400, 400)
+    Image().decode(sheet)[0].save(HERE / "augment.png")
+
+
 if __name__ == "__main__":
+    changed()
     with tempfile.TemporaryDirectory() as place:
         mixture(Path(place))
         spiral(Path(place))

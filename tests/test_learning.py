@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 import unnoise as un
-from unnoise.cli import main, previews
+from unnoise.cli import main, pictures, previews
 from unnoise.config import UserError
+from unnoise.data import SOURCES
 from unnoise.recipe import load
-from unnoise.report import films
+from unnoise.report import curves, films
 from unnoise.train import checkpoint
 from unnoise.train.transfer import transfer
 from unnoise.training import Training
@@ -214,6 +215,37 @@ def test_averages_are_compared_and_asked_for(tmp_path, capsys, monkeypatch):
     for asked, said in (("0.28", "not to be made of what run kept, only from 0.0"), ("wide", "--ema is a width")):
         assert main([*quick, "--ema", asked]) == 2
         assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_several_averages_are_drawn_side_by_side(tmp_path):
+    run = un.fit("digits", tmp_path / "run", *TINY, "train.ema=[0.1,0.05,0.2]")
+    told = pictures.history(run)
+    assert told.name == "0.1"
+    assert list(told.others) == ["0.05", "0.2"]
+    last = run.history[-1]["held_out"]
+    assert (told.held[-1], told.others["0.2"][-1]) == (last["0.1"]["mean"], last["0.2"]["mean"])
+    (left, right) = curves.training(told, pictures.levels(run), title="digits").axes
+    assert [line.get_text() for line in left.get_legend().get_texts()] == [
+        "training, smoothed", "held out, average 0.1", "average 0.05", "average 0.2",
+    ]  # fmt: skip
+    assert "noise level" in right.get_xlabel()
+
+
+def test_points_are_drawn_without_their_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    un.fit("classes2d", "run", "net.width=16", "net.depth=1", *TINY[1:], "train.items=64")
+
+    def gone(*_):
+        raise UserError("there is no such table")
+
+    monkeypatch.setitem(SOURCES, "classes2d", gone)
+    assert main(["sample", "run", "--n", "5", "--label", "ring", "--device", "cpu"]) == 0
+    assert sorted(path.suffix for path in (tmp_path / "run" / "samples").iterdir()) == [".csv", ".png"]
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--device", "cpu"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("unnoise: the data of classes2d is not there: sampling needs none, evaluation does (")
 
 
 # ---------------------------------------------------------------- the film

@@ -144,7 +144,10 @@ class Run:
     def origin(self) -> dict[str, Any] | None:
         """Whose weights a fine-tuned run began with, and which of them it could not take."""
         path = self.folder / ORIGIN
-        return json.loads(path.read_bytes()) if path.exists() else None
+        try:
+            return json.loads(path.read_bytes()) if path.exists() else None
+        except ValueError:
+            raise UserError(f"{path} is damaged: it says of whose weights the run began, and is not JSON") from None
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from unnoise.cli import main
 from unnoise.train import TrainConfig
 
 TRAIN = TrainConfig(items=200_000, batch=100, warmup=10_000)
-NODES = {"net": {"kind": "unet", "widths": [32, 64], "dropout": 0.0}}
+NODES = {"modality": {"kind": "image"}, "net": {"kind": "unet", "widths": [32, 64], "dropout": 0.0}}
 ITEMS = np.arange(5_000, 200_001, 5_000)
 
 
@@ -57,6 +57,7 @@ def test_a_held_out_loss_that_turns_names_where_it_was_least():
     assert found.figures["rise"] == pytest.approx(turning(200_000) / 0.3 - 1)
     assert "train.items=60000" in found.change
     assert "net.widths=[16,32]" in found.change
+    assert "augment=warp" in found.change
     assert "60,000 items" in found.sentence
 
 

@@ -288,6 +288,9 @@ def _smaller(told: Story) -> list[str]:
     """Flags for a network that can know less by heart."""
     net = told.nodes.get("net") or {}
     flags = [] if net.get("dropout") else ["net.dropout=0.1"]
+    data: Any = told.nodes.get("modality") or {}
+    if data.get("kind") == "image" and (told.nodes.get("augment") or {}).get("kind", "nothing") == "nothing":
+        flags.append("augment=warp")
     if net.get("kind") == "mlp":
         return [*flags, f"net.width={max(16, int(net['width']) // 2)}"]
     if net.get("widths") and min(net["widths"]) >= 16:

@@ -99,6 +99,10 @@ RULES: tuple[Rule, ...] = (
     Rule("data.size", 64, "an hour and more, and pictures large enough", lambda f: f.side >= 64 and f.minutes >= 60),
     Rule("data.size", 32, "at twice the side a step takes four times as long, and more items are needed"),
 
+    Rule("augment", {"kind": "warp"}, "few pictures: shown moved, turned and zoomed too, which the network is told of",
+         lambda f: f.kind == "pictures" and f.count < 5000 and f.size > 12),
+    Rule("augment", {"kind": "nothing"}, "items enough, or none that can be moved"),
+
     Rule("process.schedule", {"kind": "karras", "sigma_min": 0.005, "sigma_max": 20},
          "noise that covers items of few numbers", lambda f: f.kind != "pictures" and f.numbers <= 64),
     Rule("process.schedule", {"kind": "karras", "sigma_min": 0.01, "sigma_max": 20},

@@ -147,6 +147,8 @@ def told(made: "Plan", folder: Path, device: str) -> list[str]:
     train = recipe.train
     text = f"{train.items:,} items in batches of {train.batch}, {_passes(train.items, found.count)}"
     entry("training", text, "train.items")
+    if recipe.nodes["augment"]["kind"] != "nothing":
+        entry("augmented", recipe.nodes["augment"]["kind"], "augment")
     entry("precision", train.precision, "train.precision")
     if made.cost is not None:
         lines += _costs(recipe, made.cost, device)

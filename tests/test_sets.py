@@ -202,7 +202,7 @@ def test_patches_are_cut_from_the_pictures_as_they_are(tmp_path: Path) -> None:
         ({"of": "skimage", "pictures": ("gras",)}, "did you mean 'grass'"),
         ({"of": "sklearn", "size": 2000}, "no patch fits in"),
         ({"stride": 0}, "1 or more"),
-        ({"of": "/nowhere/at all"}, "no picture at"),
+        ({"of": "/nowhere/at all"}, "a path where something stands"),
     ],
 )
 def test_patches_that_cannot_be_cut_are_told_of(options: dict[str, Any], says: str) -> None:

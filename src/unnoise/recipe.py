@@ -13,6 +13,7 @@ from unnoise import recipes
 from unnoise.augment import AUGMENTS, Augment, Nothing
 from unnoise.config import Tables, UserError, build, describe, nearest
 from unnoise.data import SOURCES, Items, Mixture, Source, settled
+from unnoise.data.patches import BUNDLED
 from unnoise.denoise import Denoiser, NetDenoiser, exact
 from unnoise.denoise.target import TARGETS, Target
 from unnoise.loop.sampling import Sampling
@@ -270,10 +271,14 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
 
 
 def _absolute(node: Any) -> Any:
-    """A data node whose `path` no longer depends on the working folder."""
+    """A data node whose paths no longer depend on the working folder; patches are `of` a library or of a path."""
+
+    def places(key: str, value: Any) -> bool:
+        return isinstance(value, str) and (key in ("path", "cache") or (key == "of" and value not in BUNDLED))
+
     if isinstance(node, Mapping):
         return {
-            key: os.path.abspath(os.path.expanduser(value)) if key == "path" and isinstance(value, str) else value
+            key: os.path.abspath(os.path.expanduser(value)) if places(key, value) else value
             for key, value in ((key, _absolute(value)) for key, value in node.items())
         }
     return node

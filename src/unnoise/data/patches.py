@@ -186,8 +186,8 @@ def _is_picture(name: str, of: str) -> bool:
 
 def _place(of: str) -> Path:
     if of not in BUNDLED:
-        if "/" not in of and not Path(of).exists():
-            raise UserError(f"patches are of skimage, of sklearn, or of a path, got '{of}'")
+        if not Path(of).expanduser().exists():
+            raise UserError(f"patches are of skimage, of sklearn, or of a path where something stands, got '{of}'")
         return found(of, "picture")
     package, folder, remedy = BUNDLED[of]
     spec = find_spec(package)
@@ -196,4 +196,4 @@ def _place(of: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / folder
 
 
-__all__ = ["PHOTOGRAPHS", "Patch", "Patches"]
+__all__ = ["BUNDLED", "PHOTOGRAPHS", "Patch", "Patches"]

@@ -96,8 +96,8 @@ def test_a_resumed_training_is_the_training_that_never_stopped(tmp_path, net, ac
 
     assert hashes(stopped / f"{330:012d}") == hashes(straight / f"{330:012d}")
     assert sorted(hashes(straight / f"{330:012d}")) == [
-        "ema-0.05.safetensors", "ema-0.1.safetensors", "ema-0.2.safetensors", "net.safetensors", "optimiser.safetensors",
-        "state.json",
+        "ema-0.05.safetensors", "ema-0.1.safetensors", "ema-0.2.safetensors", "net.safetensors",
+        "optimiser.safetensors", "state.json",
     ]  # fmt: skip
     assert metrics.read_text() == (tmp_path / "straight.jsonl").read_text()
 

@@ -143,6 +143,7 @@ def test_a_large_file_is_mapped_and_laid_out_once(tmp_path: Path, monkeypatch: p
     array = np.random.default_rng(0).random((90, 12, 40), np.float32)
     path = saved(tmp_path, array)
     held = Array(path=path)
+    assert not isinstance(held.split("train").items, np.memmap)  # read now, before the limit falls
     monkeypatch.setattr("unnoise.data.finite.LARGE", 1000)
     monkeypatch.setattr("unnoise.data.finite._CHUNK", 5000)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

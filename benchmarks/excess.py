@@ -24,8 +24,8 @@ from torch.nn import functional as F
 import unnoise as un
 from unnoise import recipe as recipes
 from unnoise.data import Mixture
-from unnoise.training import Training
 from unnoise.tensor import Tensor, align
+from unnoise.training import Training
 
 RATIOS = np.geomspace(0.02, 50, 15)
 FRESH = 20_000

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from unnoise import advice
-from unnoise.advice import Story, judge
+from unnoise.advise import advice
+from unnoise.advise.advice import Story, judge
 from unnoise.cli import main
 from unnoise.train import TrainConfig
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from unnoise.config import UserError, build
 from unnoise.data import SOURCES, SPLITS, Array, Items, Source, join, settled, standard
 from unnoise.data.finite import moments
-from unnoise.data.layout import Layout
 from unnoise.modality import MODALITIES, Modality
 from unnoise.modality import Array as Arrays
 from unnoise.modality.views import tiled, view
+from unnoise.reading.layout import Layout
 
 
 def saved(folder: Path, array: Any, name: str = "x.npy") -> str:

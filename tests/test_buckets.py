@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from unnoise.cli.sample import _shape as asked_shape
 from unnoise.config import UserError
 from unnoise.data import Items
-from unnoise.data.windows import Windows
 from unnoise.loop import Done
 from unnoise.modality import Image
+from unnoise.reading.windows import Windows
 from unnoise.recipe import resolve
 from unnoise.train.buckets import Bucketed, feed
 from unnoise.train.order import Feed, Shuffled

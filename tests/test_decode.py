@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unnoise.data.decode import Limits, Unreadable, decode, header
-from unnoise.data.fit import Fit, bucket, bucket_sizes, part, pixels
+from unnoise.reading.decode import Limits, Unreadable, decode, header
+from unnoise.reading.fit import Fit, bucket, bucket_sizes, part, pixels
 
 LIMITS = Limits()
 RNG = np.random.default_rng(0)

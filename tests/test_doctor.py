@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from unnoise import machine
+from unnoise.advise import machine
 from unnoise.cli import doctor, main
 
 TOLD = {"usable": 2.0, "busy": 0.0, "threads": 2, "device": "cpu", "disk": 1 << 40, "memory": 1 << 34}

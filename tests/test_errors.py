@@ -25,7 +25,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unnoise import files, propose
+from unnoise import files
+from unnoise.advise import propose
 from unnoise.cli import ask_first, main
 from unnoise.train import lock
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unnoise.census import census
+from unnoise.advise.census import census
 from unnoise.cli import main
 from unnoise.data import SOURCES
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import unnoise as un
-from unnoise import propose as rules
+from unnoise.advise import propose as rules
+from unnoise.advise.propose import RULES, Found, expectation, plan
+from unnoise.advise.survey import is_data, name_of, survey
 from unnoise.cli import ask_first, main
-from unnoise.propose import RULES, Found, expectation, plan
-from unnoise.survey import is_data, name_of, survey
 from unnoise.train import TrainConfig
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from unnoise.config import UserError, build
 from unnoise.data import SOURCES, SPLITS, Bundled, Items, Source, Table, join, settled, standard
-from unnoise.data.delimited import missing
 from unnoise.data.split import divide
 from unnoise.data.standard import decimals
 from unnoise.metrics import protocol
 from unnoise.modality import MODALITIES, Modality, Points
+from unnoise.reading.delimited import missing
 from unnoise.report import tables
 
 

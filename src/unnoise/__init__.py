@@ -20,7 +20,7 @@ _FACE = {
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
     "generate": "unnoise.loop.generate",
-    "infer": "unnoise.propose",
+    "infer": "unnoise.advise.propose",
     "nets": "unnoise.nets:",
     "fit": "unnoise.training",
     "open": "unnoise.run",
@@ -31,6 +31,7 @@ _FACE = {
 
 if TYPE_CHECKING:
     from unnoise import nets as nets
+    from unnoise.advise.propose import infer as infer
     from unnoise.denoise import exact as exact
     from unnoise.denoise.denoiser import denoiser as denoiser
     from unnoise.guide.cfg import CFG as CFG
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from unnoise.loop.generate import sample as sample
     from unnoise.process import schedules as schedules
     from unnoise.process.gaussian import Gaussian as Gaussian
-    from unnoise.propose import infer as infer
     from unnoise.run import Run as Run
     from unnoise.run import open as open
     from unnoise.samplers.plan import Plan as Plan

@@ -7,13 +7,13 @@ from unnoise.cli.options import Folder, Json
 from unnoise.cli.speak import say, tell
 
 if TYPE_CHECKING:
-    from unnoise.advice import Finding
+    from unnoise.advise.advice import Finding
 
 
 def advise(run: Folder, json: Json = False) -> None:
     """Say whether a run overfits, is too short, unstable, or copies its data; and what to change."""
-    from unnoise import advice
     from unnoise import run as runs
+    from unnoise.advise import advice
 
     opened = runs.open(run)
     told = advice.story(opened)

@@ -13,8 +13,8 @@ from unnoise.cli.speak import say, span, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
-    from unnoise.cost import Cost
-    from unnoise.propose import Plan
+    from unnoise.advise.cost import Cost
+    from unnoise.advise.propose import Plan
     from unnoise.recipe import Recipe
 
 MINUTES = 10.0  # of training, unless one says otherwise
@@ -37,8 +37,8 @@ def recipe_of(
     Raises typer.Exit where nothing is to be trained: after --dry-run, or where the answer was no.
     """
     from unnoise import recipes
+    from unnoise.advise.survey import is_data, name_of, survey
     from unnoise.recipe import load
-    from unnoise.survey import is_data, name_of, survey
 
     if not is_data(word):
         if minutes is not None:
@@ -64,7 +64,7 @@ def recipe_of(
             f"what was inferred from {word} is to be agreed upon, and no terminal is there to ask: --yes starts at "
             "once, --dry-run shows the plan"
         )
-    from unnoise import propose
+    from unnoise.advise import propose
 
     with reading(json):
         made = propose.plan(word, overrides, MINUTES if minutes is None else minutes, device)
@@ -104,8 +104,8 @@ def reading(quiet: bool = False) -> Generator[None]:
 
 def _show(recipe: "Recipe", folder: Path, device: str, json: bool) -> None:
     """What a recipe that is there already trains, and what it costs here."""
-    from unnoise import propose
-    from unnoise.cost import measure
+    from unnoise.advise import propose
+    from unnoise.advise.cost import measure
 
     cost = measure(recipe, device, propose.SECONDS)
     parameters = recipe.denoiser().net.parameter_count()
@@ -161,8 +161,8 @@ def _costs(recipe: "Recipe", cost: "Cost", device: str) -> list[str]:
     """Time and memory, as they were measured, and what may make them worse."""
     import torch
 
-    from unnoise import machine
-    from unnoise.propose import seconds_of
+    from unnoise.advise import machine
+    from unnoise.advise.propose import seconds_of
 
     middle, least, most = seconds_of(recipe.train, cost)
     threads = torch.get_num_threads()

@@ -41,7 +41,7 @@ def doctor(
 
     import torch
 
-    from unnoise import machine
+    from unnoise.advise import machine
     from unnoise.cli.asking import device as device_of
 
     here, where = machine.machine(), device_of(device)
@@ -105,7 +105,7 @@ def measured(device: str, threads: int) -> list[dict[str, Any]]:
 
     import torch
 
-    from unnoise.cost import Probe
+    from unnoise.advise.cost import Probe
 
     lot: list[dict[str, Any]] = []
     for net, batches in BATCHES.items():

@@ -12,7 +12,7 @@ from unnoise.cli.options import Json
 from unnoise.cli.speak import say, tell
 
 if TYPE_CHECKING:
-    from unnoise.census import Census, Copies
+    from unnoise.advise.census import Census, Copies
     from unnoise.data import Source
     from unnoise.recipe import Recipe
 
@@ -33,7 +33,7 @@ def look(
     json: Json = False,
 ) -> None:
     """Say what data hold: sizes, labels, ranges, copies, what cannot be read; and draw a sheet of them."""
-    from unnoise.census import census
+    from unnoise.advise.census import census
     from unnoise.cli.ask_first import reading
 
     with reading(json), warnings.catch_warnings():
@@ -59,11 +59,11 @@ def look(
 
 def _opened(word: str, overrides: Sequence[str]) -> tuple[str, "Source", Sequence[str], dict[str, int]]:
     """(name, data, what was decided on the way, missing values by column) of a recipe's data, or of those at a path."""
+    from unnoise.advise.propose import Found, choose_size
+    from unnoise.advise.survey import gaps, is_data, name_of, survey
     from unnoise.config import build
     from unnoise.data import Source
-    from unnoise.propose import Found, choose_size
     from unnoise.recipe import TABLES, load, override
-    from unnoise.survey import gaps, is_data, name_of, survey
 
     if not is_data(word):
         made: Recipe = load(word, overrides)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unnoise import advice
+from unnoise.advise import advice
 from unnoise.cli import asking, averages, pictures, previews
 from unnoise.metrics import Measure, Protocol, match
 from unnoise.report.html import Averages, Cloud, Film, Neighbour, Report

@@ -12,11 +12,11 @@ from unnoise.data.mnist import Mnist
 from unnoise.data.patches import Patches
 from unnoise.data.pictures import Decodable, Pictures
 from unnoise.data.points import Checkerboard, Classes2d, Gaussians8, Moons, Plane, Spiral, SwissRoll
-from unnoise.data.progress import watching
 from unnoise.data.shapes import Shapes
 from unnoise.data.source import SPLITS, Items, Source, World, join
 from unnoise.data.standard import settled, standard
 from unnoise.data.table import Table
+from unnoise.reading.progress import watching
 
 SOURCES: dict[str, type[Source]] = {
     source.name: source

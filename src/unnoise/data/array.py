@@ -13,11 +13,11 @@ from pydantic import AfterValidator
 
 from unnoise.config import UserError, nearest
 from unnoise.data.finite import Content, Finite, chunks, moments, named
-from unnoise.data.layout import Layout
-from unnoise.data.paths import absolute, found
 from unnoise.data.source import Raw
 from unnoise.data.split import Indices
 from unnoise.data.standard import rounded, standardised
+from unnoise.reading.layout import Layout
+from unnoise.reading.paths import absolute, found
 
 ENDINGS = (".npy", ".npz")
 FEW = 20  # classes may be so many of any array, and of a longer one have so many items each

@@ -15,12 +15,12 @@ import numpy as np
 
 from unnoise.config import UserError
 from unnoise.data.decoding import JOURNAL, PASSED, RAW, Record, View, decode_all, sizes
-from unnoise.data.labels import Named
 from unnoise.data.source import SPLITS, Items, Raw
 from unnoise.data.split import divide_stated
-from unnoise.data.stores import Store
-from unnoise.data.windows import Windows
 from unnoise.files import naming, put
+from unnoise.reading.labels import Named
+from unnoise.reading.stores import Store
+from unnoise.reading.windows import Windows
 
 FORMAT = 1
 FACTS = "facts.json"

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from unnoise.config import UserError, nearest
 from unnoise.data.cache import Namer
-from unnoise.data.labels import Named
-from unnoise.data.open_store import open_store
-from unnoise.data.paths import found
 from unnoise.data.pictures import Decodable
-from unnoise.data.stores import Store
+from unnoise.reading.labels import Named
+from unnoise.reading.open_store import open_store
+from unnoise.reading.paths import found
+from unnoise.reading.stores import Store
 
 PICTURES = ("img_align_celeba", "img_align_celeba.zip")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from unnoise.config import UserError, nearest
 from unnoise.data.cache import Namer
-from unnoise.data.decode import Unreadable, oversized
-from unnoise.data.labels import LABELS, name_all, part_of_file
-from unnoise.data.paths import found
 from unnoise.data.pictures import Decodable
-from unnoise.data.stores import Entry, Store, hashed
+from unnoise.reading.decode import Unreadable, oversized
+from unnoise.reading.labels import LABELS, name_all, part_of_file
+from unnoise.reading.paths import found
+from unnoise.reading.stores import Entry, Store, hashed
 
 
 class Rows(Store):

@@ -14,11 +14,11 @@ from typing import IO
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.data import progress
-from unnoise.data.decode import EMPTY, SUFFIXES, UNKNOWN, Limits, Unreadable, decode, quiet
-from unnoise.data.fit import Fit, Size, bucket, pixels
-from unnoise.data.stores import LARGEST_TEXT, Entry, Store
 from unnoise.files import naming
+from unnoise.reading import progress
+from unnoise.reading.decode import EMPTY, SUFFIXES, UNKNOWN, Limits, Unreadable, decode, quiet
+from unnoise.reading.fit import Fit, Size, bucket, pixels
+from unnoise.reading.stores import LARGEST_TEXT, Entry, Store
 
 CHUNK = 16, 1 << 22  # files, and bytes after which no more are added, that a thread takes at a time
 AHEAD = 2, 1 << 26  # chunks, beside one for each thread, and bytes, that wait or are done

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError
-from unnoise.data.paths import cache_folder
 from unnoise.data.source import SPLITS, Items, Raw, Source
 from unnoise.data.split import Indices, divide
 from unnoise.files import naming
+from unnoise.reading.paths import cache_folder
 
 LARGE = 1 << 30  # bytes: a mapped file beyond this is not held in memory, but laid out once more and mapped again
 _CHUNK = 1 << 22  # numbers looked at together: what is mapped from a file is read a part at a time

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError, nearest
-from unnoise.data.decode import SUFFIXES, Limits, Unreadable, decode, quiet
-from unnoise.data.fit import pixels
-from unnoise.data.open_store import open_store
-from unnoise.data.paths import found
 from unnoise.data.source import SPLITS, Items, Source
 from unnoise.data.split import Indices, divide
-from unnoise.data.stores import Entry
+from unnoise.reading.decode import SUFFIXES, Limits, Unreadable, decode, quiet
+from unnoise.reading.fit import pixels
+from unnoise.reading.open_store import open_store
+from unnoise.reading.paths import found
+from unnoise.reading.stores import Entry
 
 BLOCK = 4  # patches' sides that a region is wide and high, about
 BUNDLED = {  # library → (package, folder in it, how one comes by it)

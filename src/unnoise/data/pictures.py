@@ -11,14 +11,14 @@ import PIL.ImageColor
 
 from unnoise.config import UserError
 from unnoise.data.cache import Decoded, Namer, Order, decoded
-from unnoise.data.decode import Limits
 from unnoise.data.decoding import View
-from unnoise.data.fit import Crop, Filter, Fit, Size, bucket_sizes
-from unnoise.data.labels import name_all
-from unnoise.data.open_store import open_store
-from unnoise.data.paths import cache_folder, found
 from unnoise.data.source import Items, Source
-from unnoise.data.stores import Store
+from unnoise.reading.decode import Limits
+from unnoise.reading.fit import Crop, Filter, Fit, Size, bucket_sizes
+from unnoise.reading.labels import name_all
+from unnoise.reading.open_store import open_store
+from unnoise.reading.paths import cache_folder, found
+from unnoise.reading.stores import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError, nearest
-from unnoise.data.windows import Windows, lent, taken
+from unnoise.reading.windows import Windows, lent, taken
 
 Raw: TypeAlias = npt.NDArray[Any]
 

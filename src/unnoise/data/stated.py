@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError
-from unnoise.data.decode import Unreadable
-from unnoise.data.open_store import open_store
-from unnoise.data.paths import found
 from unnoise.data.source import Items, Source
 from unnoise.data.split import Indices, divide_stated
+from unnoise.reading.decode import Unreadable
+from unnoise.reading.open_store import open_store
+from unnoise.reading.paths import found
 
 LARGEST = 1 << 30  # bytes of one file
 

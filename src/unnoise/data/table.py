@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from unnoise.config import UserError, nearest
-from unnoise.data import columnar, delimited
 from unnoise.data.finite import Content, Finite, named
-from unnoise.data.paths import found
 from unnoise.data.split import Indices
 from unnoise.data.standard import standardised
+from unnoise.reading import columnar, delimited
+from unnoise.reading.paths import found
 from unnoise.tensor import Array
 
 FEW = 20  # classes may be so many in any table, and in a longer one have so many rows each

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from unnoise import machine
+from unnoise.advise import machine
+from unnoise.advise.cost import Cost, measure
+from unnoise.advise.survey import Survey, name_of, survey
 from unnoise.config import UserError, build
-from unnoise.cost import Cost, measure
 from unnoise.data import SPLITS, Source
 from unnoise.data.standard import standard
 from unnoise.modality import Modality
 from unnoise.recipe import NODES, TABLES, Recipe, override, resolve
-from unnoise.survey import Survey, name_of, survey
 from unnoise.train import TrainConfig
 
 SECONDS = 3.0  # for which steps are measured

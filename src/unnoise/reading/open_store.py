@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.config import UserError
-from unnoise.data.stores import PARQUET, Folder, Store, Tar, Zip
+from unnoise.reading.stores import PARQUET, Folder, Store, Tar, Zip
 
 
 def open_store(path: Path, **columns: Any) -> Store:
@@ -14,7 +14,7 @@ def open_store(path: Path, **columns: Any) -> Store:
     if path.is_dir():
         below = sorted(path.rglob(f"*{PARQUET}"))
         if below:
-            from unnoise.data.parquet import Parquet
+            from unnoise.reading.parquet import Parquet
 
             return Parquet(path, below, **columns)
         return Folder(path)
@@ -24,7 +24,7 @@ def open_store(path: Path, **columns: Any) -> Store:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if start == b"PAR1":
-        from unnoise.data.parquet import Parquet
+        from unnoise.reading.parquet import Parquet
 
         return Parquet(path, [path], **columns)
     if start[:2] == b"PK":

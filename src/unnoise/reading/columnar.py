@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.data.delimited import Columns, missing
+from unnoise.reading.delimited import Columns, missing
 
 ENDINGS = (".parquet", ".pq")
 

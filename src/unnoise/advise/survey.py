@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.data import columnar, delimited
-from unnoise.data.decode import FORMATS, SUFFIXES, Limits, Unreadable, header
-from unnoise.data.labels import LABELS
-from unnoise.data.open_store import open_store
-from unnoise.data.paths import found
-from unnoise.data.stores import PARQUET
+from unnoise.reading import columnar, delimited
+from unnoise.reading.decode import FORMATS, SUFFIXES, Limits, Unreadable, header
+from unnoise.reading.labels import LABELS
+from unnoise.reading.open_store import open_store
+from unnoise.reading.paths import found
+from unnoise.reading.stores import PARQUET
 
 ARRAYS, TABLES, ARCHIVES = (".npy", ".npz"), (".csv", ".tsv", ".txt"), (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz")
 KNOWN = (*ARRAYS, *TABLES, *ARCHIVES, ".tar.bz2", ".tar.zst", ".tbz2", ".txz", PARQUET)  # endings that promise data
@@ -213,7 +213,7 @@ def _labelled(node: dict[str, Any], label: str | None, drop: tuple[str, ...]) ->
 
 def _has_pictures(place: Path) -> bool:
     """Whether a parquet file has a column of pictures: bytes, or bytes with a path."""
-    from unnoise.data.parquet import Parquet
+    from unnoise.reading.parquet import Parquet
 
     try:
         Parquet(place, [place])

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unnoise.config import UserError
-from unnoise.data.decode import Unreadable, oversized
+from unnoise.reading.decode import Unreadable, oversized
 
 PARQUET = ".parquet"
 TEXTS = frozenset(

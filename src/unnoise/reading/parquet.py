@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.config import UserError, nearest
-from unnoise.data.decode import Unreadable, oversized
-from unnoise.data.labels import LABELS, part_of_file
-from unnoise.data.stores import Entry, Store, hashed
+from unnoise.reading.decode import Unreadable, oversized
+from unnoise.reading.labels import LABELS, part_of_file
+from unnoise.reading.stores import Entry, Store, hashed
 
 BATCH = 64  # rows held at once
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unnoise import machine
+from unnoise.advise import machine
 from unnoise.recipe import Recipe
 from unnoise.training import Training
 

@@ -1,0 +1,1 @@
+"""From bytes on the disk to arrays: stores of files, pictures decoded safely, fields of text, columns, labels."""

@@ -138,8 +138,8 @@ class Engine:
             raise UserError("a job needs at least one seed")
         if job.start is not None and tuple(job.start.shape) != (len(job.seeds), *job.shape):
             raise UserError(f"start has shape {tuple(job.start.shape)}, expected {(len(job.seeds), *job.shape)}")
+        check_cond(self.denoiser, job.cond or {}, len(job.seeds))
         cond = move(job.cond, self._like)
-        check_cond(self.denoiser, cond, len(job.seeds))
         ticket = Ticket(self._tickets)
         self._tickets += 1
         key = (tuple(job.shape), *((n, v.dtype, tuple(v.shape[1:])) for n, v in sorted(cond.items())))

@@ -34,8 +34,8 @@ def generate(
     where, batch = device or home(denoiser), len(seeds)
     like = torch.zeros(0, device=where) if start is None else start.to(where)
     process = denoiser.process
+    check_cond(denoiser, cond or {}, batch)
     given = move(cond, like)
-    check_cond(denoiser, given, batch)
     quiet = torch.no_grad()  # not around the yield: between steps the mode is the caller's
     with quiet:
         x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
@@ -92,12 +92,15 @@ def innermost(denoiser: Denoiser) -> torch.nn.Module | None:
 
 
 def check_cond(denoiser: Denoiser, cond: Cond, batch: int) -> None:
-    """Raises where a condition does not have one value per item, or a label is none that the network knows."""
+    """Raises where a condition does not have one value per item, or a label is none that the network knows.
+
+    Labels that lie on a device already are not looked at: to read them would be to wait for it.
+    """
     for name, leaf in cond.items():
         if leaf.ndim == 0 or leaf.shape[0] != batch:
             raise UserError(f"condition '{name}' has shape {tuple(leaf.shape)}, expected {batch} values, one per seed")
     net, label = innermost(denoiser), cond.get("label")
-    if label is None or not isinstance(net, Net) or not net.classes:
+    if label is None or label.device.type != "cpu" or not isinstance(net, Net) or not net.classes:
         return
     if label.dtype not in (torch.int64, torch.int32):
         raise UserError(f"labels are whole numbers (int64), got {str(label.dtype).removeprefix('torch.')}")

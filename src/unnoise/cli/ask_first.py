@@ -51,8 +51,8 @@ def recipe_of(
             _show(named, out or Path("runs") / named.name, device, json)
             raise typer.Exit
         return named
-    if (Path(word) / "recipe.yaml").exists():
-        survey(word)  # a run is no data, and it says so
+    if not Path(word).exists() or (Path(word) / "recipe.yaml").exists():
+        survey(word)  # nothing is no data, nor is a run, and it says so
     folder = out or Path("runs") / name_of(word)
     standing = folder / "recipe.yaml"
     if standing.exists() and not dry_run:

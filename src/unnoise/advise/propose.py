@@ -172,6 +172,7 @@ ROWS = (
     (math.inf, "{n} rows are enough for a law of {d} numbers"),
 )
 PASSES = {"pictures": (100, 20_000), "array": (100, 20_000), "rows": (100, 50_000)}  # most passes; items at the least
+CHANGED = (300, 60_000)  # the same of pictures that are augmented: no pass shows them as the one before
 GOOD = {"pictures": 200_000, "array": 200_000, "rows": 500_000}  # items by which such a network has learned
 PATCHES = "data.kind=patches"  # the override that cuts pictures up
 ROOM = 96  # pixels of a side from which on pictures can be cut into patches
@@ -271,7 +272,7 @@ def plan(
         made = resolve(named, override(nodes, overrides), given=source)
         cost = measure(made, device, seconds)
     parameters = made.denoiser().net.parameter_count()
-    train, because = _lengths(made.train, found, cost, forced)
+    train, because = _lengths(made.train, found, cost, forced, made.augment.width > 0)
     reasons.append(Reason("train.items", train.items, because))
     nodes["train"] |= {key: getattr(train, key) for key in _LENGTHS}
     made = replace(made, train=train, nodes={**made.nodes, "train": {**made.nodes["train"], **_plain(train)}})
@@ -333,9 +334,11 @@ def _opened(found: Found, source: Source, modality: Mapping[str, Any], name: str
     )
 
 
-def _lengths(train: TrainConfig, found: Found, cost: Cost | None, forced: Sequence[str]) -> tuple[TrainConfig, str]:
+def _lengths(
+    train: TrainConfig, found: Found, cost: Cost | None, forced: Sequence[str], augmented: bool
+) -> tuple[TrainConfig, str]:
     """Items by the time and by the amount of data, whichever is less; and all other lengths as shares of them."""
-    passes, least = PASSES[found.kind]
+    passes, least = PASSES[found.kind] if not augmented else CHANGED
     most = max(passes * found.count, least)
     in_time = math.inf if cost is None else cost.rate * found.minutes * 60 * SHARE
     if any(word.startswith("train.items=") for word in forced):

@@ -76,6 +76,18 @@ def test_a_standing_run_is_not_overwritten_and_not_mixed(run):
     assert list(books.ticks()) == []
 
 
+def test_checkpoints_without_their_recipe_are_not_taken_for_a_runs(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "lost")
+    (tmp_path / "lost" / "recipe.yaml").unlink()
+    for resume in (False, True):
+        with pytest.raises(UserError, match="has checkpoints but no recipe.yaml, so nobody knows what they are of"):
+            Training(run.recipe, tmp_path / "lost", resume=resume)
+    between = Training(run.recipe, tmp_path / "between")
+    shutil.copytree(run.folder / "checkpoints", tmp_path / "between" / "checkpoints")
+    with pytest.raises(UserError, match="has checkpoints but no recipe.yaml"):
+        list(between.ticks())
+
+
 def test_a_run_started_before_a_field_was_there_goes_on(run, tmp_path):
     """What an older recipe does not say stands at its default."""
     nodes, defaults = yaml.safe_load(run.recipe.text()), asdict(TrainConfig())

@@ -53,6 +53,7 @@ class Training:
         self.facts = recipe.facts()
         if stands:
             _same(recipe, self.facts, self.folder)
+        _refuse_orphans(self.folder)
         denoiser = recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
@@ -123,6 +124,8 @@ class Training:
 
     def _catch_up(self) -> None:
         """Takes up what another process has trained between our start and the lock."""
+        _refuse_orphans(self.folder)
+        _same(self.recipe, self.facts, self.folder)
         found = checkpoint.newest(self.folder / CHECKPOINTS)
         if found is not None and found.items > self.trainer.items:
             self.trainer.restore(found)
@@ -171,6 +174,16 @@ def fit(
     for _ in training.ticks():
         pass
     return training.run()
+
+
+def _refuse_orphans(folder: Path) -> None:
+    """Refuses a folder whose checkpoints have lost their recipe; one at item 0 is what a start cut off has left."""
+    lost = [path for path in checkpoint.listed(folder / CHECKPOINTS) if int(path.name) > 0]
+    if lost and not (folder / RECIPE).exists():
+        raise UserError(
+            f"{folder} has checkpoints but no {RECIPE}, so nobody knows what they are of: "
+            "remove it, or name another folder with --out"
+        )
 
 
 def _same(recipe: Recipe, here: Facts, folder: Path) -> None:

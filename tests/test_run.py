@@ -80,11 +80,11 @@ def test_checkpoints_without_their_recipe_are_not_taken_for_a_runs(run, tmp_path
     shutil.copytree(run.folder, tmp_path / "lost")
     (tmp_path / "lost" / "recipe.yaml").unlink()
     for resume in (False, True):
-        with pytest.raises(UserError, match="has checkpoints but no recipe.yaml, so nobody knows what they are of"):
+        with pytest.raises(UserError, match=r"has checkpoints but no recipe\.yaml, so nobody knows what they are of"):
             Training(run.recipe, tmp_path / "lost", resume=resume)
     between = Training(run.recipe, tmp_path / "between")
     shutil.copytree(run.folder / "checkpoints", tmp_path / "between" / "checkpoints")
-    with pytest.raises(UserError, match="has checkpoints but no recipe.yaml"):
+    with pytest.raises(UserError, match=r"has checkpoints but no recipe\.yaml"):
         list(between.ticks())
 
 

@@ -19,10 +19,6 @@ OUTSIDE = {"reflect": "reflection", "edge": "border"}  # torch's names
 class Mirror(Augment):
     """Half of the pictures, left for right. Not told: for pictures that are as likely the other way round."""
 
-    @property
-    def width(self) -> int:
-        return 0
-
     def __call__(
         self, x0: Float[Tensor, "B *dims"], rng: np.random.Generator
     ) -> tuple[Float[Tensor, "B *dims"], Float[Tensor, "B width"]]:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unnoise.config import choose
-from unnoise.data.finite import Content, Finite
-from unnoise.data.standard import standardised
+from unnoise.data.finite import Content
+from unnoise.data.standard import Rows
 
 TABLES: dict[str, tuple[str, dict[str, Any]]] = {
     "iris": ("load_iris", {}),
@@ -19,7 +19,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundled(Finite):
+class Bundled(Rows):
     """A table of scikit-learn in its own units: iris, wine, breast_cancer or diabetes, items (N, D) float64.
 
     Where the table names classes they are the labels; where it has a number to be told (diabetes: the progression
@@ -32,14 +32,6 @@ class Bundled(Finite):
 
     def __post_init__(self) -> None:
         choose("table of scikit-learn", self.table, TABLES)
-
-    @property
-    def raw(self) -> str:
-        return "points"
-
-    def standard(self) -> dict[str, Any]:
-        """Points with mean and deviation of each column over the training part, its name and its decimals."""
-        return standardised(self.split("train"), self._content)
 
     @property
     def _called(self) -> str:

@@ -52,6 +52,18 @@ def standardised(train: Items, content: Content) -> dict[str, Any]:
     return node
 
 
+class Rows(Finite):
+    """A finite source of rows of numbers."""
+
+    @property
+    def raw(self) -> str:
+        return "points"
+
+    def standard(self) -> dict[str, Any]:
+        """Points with mean and deviation of each column over the training part, its name and its decimals."""
+        return standardised(self.split("train"), self._content)
+
+
 def rounded(mean: Array, scale: Array) -> tuple[Array, Array]:
     """Mean and scale in few digits, as any fixed numbers near them do as well; where nothing varies the scale is 1."""
     scale = np.array([float(f"{value:.{DIGITS}g}") or 1.0 for value in np.atleast_1d(scale)])
@@ -74,4 +86,4 @@ def decimals(column: Array, scale: float) -> int | None:
     return most if most <= FINEST else None
 
 
-__all__ = ["decimals", "rounded", "settled", "standard", "standardised"]
+__all__ = ["Rows", "decimals", "rounded", "settled", "standard", "standardised"]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from unnoise.config import UserError, nearest
-from unnoise.data.finite import Content, Finite, named
+from unnoise.data.finite import Content, named
 from unnoise.data.split import Indices
-from unnoise.data.standard import standardised
+from unnoise.data.standard import Rows
 from unnoise.reading import columnar, delimited
 from unnoise.reading.paths import found
 from unnoise.tensor import Array
@@ -19,7 +19,7 @@ LARGEST = 1e100  # beyond it squares and differences leave the range of numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Finite):
+class Table(Rows):
     """A file of rows of numbers, items (N, D) float64 in the order of the file; label int64 if a column is named.
 
     path: .csv, .tsv or .txt of fields between commas, semicolons or tabs in UTF-8, or .parquet. columns: of numbers;
@@ -41,14 +41,6 @@ class Table(Finite):
         marks = delimited.DELIMITERS
         if self.delimiter is not None and self.delimiter not in marks and len(self.delimiter) != 1:
             raise UserError(f"a delimiter is one character, or {', '.join(marks)}, got '{self.delimiter}'")
-
-    @property
-    def raw(self) -> str:
-        return "points"
-
-    def standard(self) -> dict[str, Any]:
-        """Points with mean and deviation of each column over the training part, its name and its decimals."""
-        return standardised(self.split("train"), self._content)
 
     @property
     def _called(self) -> str:

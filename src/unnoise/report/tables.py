@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,35 +114,49 @@ def edges(x: Rows, y: Rows) -> Rows:
     return np.linspace(low, high, cells + 1)
 
 
+def lattice(count: int, foot: float, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` small axes, four in a row; foot: inches below them."""
+    across = min(4, count)
+    down = -(-count // across)
+    fig = figure((2.35 * across + 0.2, 1.5 * down + foot + 0.3 * bool(title)))
+    places: list[Axes] = list(fig.subplots(down, across, squeeze=False).flat)
+    for axes in places[count:]:
+        axes.set_visible(False)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    return fig, places[:count]
+
+
+def column(axes: Axes, name: str) -> None:
+    """The dress of one column's histogram: its name above, its units below, no heights."""
+    axes.set_title(_short(name, 30), fontsize=8.5, fontweight="normal", pad=3)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(False)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.tick_params(labelsize=7.5)
+
+
 def histograms(columns: Columns, theme: str = "light", title: str = "") -> Figure:
     """A histogram of each column, real filled and drawn as a line, both as shares of their rows."""
     chosen = columns.shown
     with themed(theme) as look:
-        across = min(4, len(chosen))
-        down = -(-len(chosen) // across)
-        fig = figure((2.35 * across + 0.2, 1.5 * down + 0.4 + 0.3 * bool(title)))
-        grid = fig.subplots(down, across, squeeze=False)
-        for axes, k in zip(grid.flat, chosen, strict=False):
+        fig, places = lattice(len(chosen), 0.4, title)
+        for axes, k in zip(places, chosen, strict=True):
             x, y = columns.drawn[:, k], columns.real[:, k]
             cells = edges(x, y)
-            for rows, style in (
+            styles: list[tuple[Rows, dict[str, Any]]] = [
                 (y, {"fill": True, "facecolor": look.muted, "alpha": 0.35, "linewidth": 0}),
                 (x, {"fill": False, "edgecolor": look.accent, "linewidth": 1.4}),
-            ):
+            ]
+            for rows, style in styles:
                 counts = np.histogram(np.clip(rows, cells[0], cells[-1]), cells)[0]
                 axes.stairs(counts / len(rows), cells, **style)
-            axes.set_title(_short(columns.names[k], 30), fontsize=8.5, fontweight="normal", pad=3)
-            axes.set_yticks([])
-            axes.spines["left"].set_visible(False)
-            axes.grid(False)
+            column(axes, columns.names[k])
             axes.set_ylim(bottom=0)
             values = np.unique(y)
-            axes.xaxis.set_major_locator(FixedLocator(values.tolist()) if len(values) <= 6 else MaxNLocator(4))
-            axes.tick_params(labelsize=7.5)
-        for axes in list(grid.flat)[len(chosen) :]:
-            axes.set_visible(False)
-        if title:
-            fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+            if len(values) <= 6:
+                axes.xaxis.set_major_locator(FixedLocator(values.tolist()))
         key = [Patch(facecolor=look.muted, alpha=0.35), Line2D([], [], color=look.accent, lw=1.4)]
         fig.legend(key, ["real", "drawn"], loc="outside lower center", ncols=2)
     return fig
@@ -177,4 +192,4 @@ def _short(name: str, length: int) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-__all__ = ["Columns", "apart", "correlations", "edges", "histograms", "matrices"]
+__all__ = ["Columns", "apart", "column", "correlations", "edges", "histograms", "lattice", "matrices"]

@@ -26,6 +26,7 @@ from unnoise.train import HeldOut, Regression, checkpoint, fit, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "metrics.jsonl"
+CLOCK = "clock.jsonl"  # how long training took, tick by tick: no fact of the training, so no part of its record
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 COMPARED = (0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2)  # widths of averages, where they are compared
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
@@ -153,6 +154,15 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """What training said of itself: the records of metrics.jsonl."""
         return history.read(self.folder / METRICS)
+
+    @property
+    def clock(self) -> list[tuple[int, float]]:
+        """Items seen, and the seconds that training them took, at every tick; empty where no clock was kept."""
+        found, seconds = [(0, 0.0)], 0.0
+        for record in history.read(self.folder / CLOCK):
+            seconds += record["seconds"] or 0.0
+            found.append((record["items"], seconds))
+        return found[1:]
 
     def sampling(
         self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any

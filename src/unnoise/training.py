@@ -10,7 +10,7 @@ from unnoise import files
 from unnoise.augment import Nothing
 from unnoise.config import UserError
 from unnoise.recipe import Facts, Recipe, load
-from unnoise.run import CHECKPOINTS, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, Run, facts, held_out, read
+from unnoise.run import CHECKPOINTS, CLOCK, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, Run, facts, held_out, read
 from unnoise.run import open as open_run
 from unnoise.train import (
     Augmented,
@@ -104,10 +104,15 @@ class Training:
                 (self.folder / ORIGIN).unlink(missing_ok=True)
             _put(self.folder / FACTS, json.dumps(asdict(self.facts), indent=2) + "\n")
             _put(self.folder / RECIPE, self.recipe.text())  # the last: now a run stands
-            metrics = self.folder / METRICS
-            history.rewind(metrics, self.trainer.items)
+            metrics, clock = self.folder / METRICS, self.folder / CLOCK
+            for told in (metrics, clock):
+                history.rewind(told, self.trainer.items)
             posthoc.rewind(self.folder / SNAPSHOTS, self.trainer.items)
+            seen = self.trainer.items
             for tick in self.trainer.run():
+                # A file of its own: what metrics.jsonl says is the same on any machine.
+                history.append(clock, {"items": tick.items, "seconds": (tick.items - seen) / tick.speed})
+                seen = tick.items
                 record: dict[str, Any] = tick.record() if tick.log else {"items": tick.items}
                 if tick.validate:
                     self.held_out = self.trainer.validate()

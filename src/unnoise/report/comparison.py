@@ -105,7 +105,8 @@ class Comparison:
     curve_of: str = "held-out loss"
     curve_best: float = math.nan  # the least possible, where it is known
     pictures: Mapping[str, Shown] = field(default_factory=dict[str, Shown])  # entry's name → its samples
-    columns: Sequence[str] = ()  # what each column of the pictures shares: "seed 0", "seed 1, class 7"
+    columns: Sequence[str] = ()  # a short name of each column of pictures: its seed, or its class
+    shared: str = "its seed"  # what the pictures of one column have in common: "its seed and its class"
     real: Shown | None = None  # real items, for the eye
     facts: Mapping[str, str] = field(default_factory=dict[str, str])  # data, device, versions: small print
     command: str = ""  # what makes this page again

@@ -17,7 +17,7 @@ from unnoise.metrics.measure import Measure
 from unnoise.report import curves, embed, films, grids, panels, style, tables, trajectories
 from unnoise.report.curves import History, Levels
 from unnoise.report.grids import Picture
-from unnoise.report.page import PAGE, STYLE
+from unnoise.report.page import PAGE, STYLE, note, section
 from unnoise.report.tables import Columns
 from unnoise.report.words import BETTER, called, count_of, figure_of
 
@@ -139,14 +139,6 @@ def _head(report: Report) -> str:
     )
 
 
-def _section(title: str, *parts: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(part for part in parts if part) + "\n</section>"
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
-
-
 def _measures(report: Report) -> str:
     if not report.measures:
         return ""
@@ -163,12 +155,12 @@ def _measures(report: Report) -> str:
     protocols = "".join(
         f"<dt>{escape(called(m.name))}</dt><dd>{escape(m.protocol)}</dd>" for m in report.measures if m.protocol
     )
-    return _section(
+    return section(
         "How good it is",
         '<table class="measures"><thead><tr><th scope="col">measure</th><th scope="col" class="number">this run</th>'
         '<th scope="col" class="number">real against real</th><th scope="col" class="number">samples</th>'
         f'<th scope="col">in words</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>',
-        _note(
+        note(
             "± is the standard deviation of one draw of that many samples. Real against real is what the measure reads "
             "when real data take the place of the samples: no model can be expected to do better."
         ),
@@ -188,7 +180,7 @@ def _samples(report: Report) -> str:
         for name, row in rows.items()
     )
     named = "Samples by class" if len(rows) > 1 else "Samples"
-    return _section(named, f'<div class="classes">\n{lines}\n</div>', _note("Not chosen: the first of each class."))
+    return section(named, f'<div class="classes">\n{lines}\n</div>', note("Not chosen: the first of each class."))
 
 
 def _cloud(report: Report) -> str:
@@ -199,7 +191,7 @@ def _cloud(report: Report) -> str:
     if cloud.drawn_labels is not None and cloud.real_labels is not None:
         labels = {"drawn": cloud.drawn_labels, "real": cloud.real_labels}
     named = {"drawn": cloud.drawn, "real": cloud.real}
-    return _section(
+    return section(
         "Samples",
         embed.drawing(
             lambda theme: panels.clouds(named, "", labels, cloud.classes, units=cloud.units, theme=theme),
@@ -226,7 +218,7 @@ def _columns_of(report: Report) -> str:
                 lambda theme: tables.matrices(rows, theme), "Correlations of the columns, real rows beside drawn ones"
             )
         )
-    return _section("Columns", *pictures, _note(rows.note))
+    return section("Columns", *pictures, note(rows.note))
 
 
 def _trajectory(report: Report) -> str:
@@ -257,7 +249,7 @@ def _trajectory(report: Report) -> str:
         )
         factor = max(1, 460 // max(frames[0].size))
     film, still = films.film(frames), grids.png(frames[-1])
-    return _section(
+    return section(
         "From noise to data",
         drawing,
         '<div class="beside"><figure><picture><source media="(prefers-reduced-motion: reduce)" '
@@ -285,10 +277,10 @@ def _neighbours(report: Report) -> str:
         f"<figcaption>{escape(f'{n.name}: ' if n.name else '')}{figure_of(n.distance)}</figcaption></figure>"
         for n in report.neighbours
     )
-    return _section(
+    return section(
         "Nearest training items",
         f'<div class="pairs">\n{pairs}\n</div>',
-        _note(f"Left the sample, right the training item nearest to it; below, their distance. {report.near}".strip()),
+        note(f"Left the sample, right the training item nearest to it; below, their distance. {report.near}".strip()),
     )
 
 
@@ -316,7 +308,7 @@ def _training(report: Report) -> str:
     if not drawings and report.film is None:
         return ""
     shown = '<div class="drawings">\n' + "\n".join(drawings) + "\n</div>" if drawings else ""
-    return _section("Training", shown, _film(report.film))
+    return section("Training", shown, _film(report.film))
 
 
 def _film(film: Film | None) -> str:
@@ -334,7 +326,7 @@ def _film(film: Film | None) -> str:
 def _recipe(report: Report) -> str:
     if not report.recipe.strip():
         return ""
-    return _section("Recipe", f'<pre tabindex="0"><code>{escape(report.recipe.strip())}</code></pre>')
+    return section("Recipe", f'<pre tabindex="0"><code>{escape(report.recipe.strip())}</code></pre>')
 
 
 def _commands(report: Report) -> str:
@@ -344,7 +336,7 @@ def _commands(report: Report) -> str:
         f'<dt>{escape(what)}</dt><dd><pre tabindex="0"><code>{escape(command)}</code></pre></dd>'
         for what, command in report.commands
     )
-    return _section("Do it again", f'<dl class="commands">\n{lines}\n</dl>')
+    return section("Do it again", f'<dl class="commands">\n{lines}\n</dl>')
 
 
 __all__ = ["Averages", "Cloud", "Film", "Neighbour", "Report", "Trajectory", "page", "save"]

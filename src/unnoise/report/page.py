@@ -1,5 +1,7 @@
 """The frame of the report: one column, system type, light and dark, no script, nothing from outside."""
 
+from html import escape
+
 from unnoise.report.style import THEMES
 
 LIGHT, DARK = THEMES["light"], THEMES["dark"]
@@ -101,4 +103,15 @@ pre { margin: 0; padding: .8rem 1rem; overflow-x: auto; border: 1px solid var(--
 """
 )
 
-__all__ = ["PAGE", "STYLE"]
+
+def section(title: str, *parts: str) -> str:
+    """A part of the page under its heading; parts are HTML, empty ones leave no trace."""
+    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(part for part in parts if part) + "\n</section>"
+
+
+def note(text: str) -> str:
+    """A remark in small print; text is no HTML."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+__all__ = ["PAGE", "STYLE", "note", "section"]

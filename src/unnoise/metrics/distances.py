@@ -22,8 +22,23 @@ def frechet(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
     Dowson & Landau (1982); on a classifier's features: Heusel et al., TTUR (2017). Biased upwards for
     small sets: compare only at one count, and against the floor.
     """
-    laws = [(rows.mean(axis=0), np.atleast_2d(np.cov(rows.T))) for rows in (flat(x), flat(y))]
+    rows, others = flat(x), flat(y)
+    if max(len(rows), len(others)) < rows.shape[1]:
+        return _frechet_of_few(rows, others)
+    laws = [(lot.mean(axis=0), np.atleast_2d(np.cov(lot.T))) for lot in (rows, others)]
     return frechet_normal(*laws[0], *laws[1])
+
+
+def _frechet_of_few(x: Array, y: Array) -> float:
+    """The same of fewer rows than columns, without a covariance: of N × M numbers, not of F × F.
+
+    With cov_x = AᵀA and cov_y = BᵀB the eigenvalues of cov_x·cov_y that are not 0 are those of (A·Bᵀ)(A·Bᵀ)ᵀ, so the
+    trace of the root is the sum of the singular values of A·Bᵀ.
+    """
+    a, b = ((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (x, y))
+    cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    shift = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum()
+    return max(float(shift + (a**2).sum() + (b**2).sum() - 2 * cross), 0.0)
 
 
 def frechet_normal(mean_x: Array, cov_x: Array, mean_y: Array, cov_y: Array) -> float:

@@ -29,9 +29,17 @@ def wake(net: Net, seed: int = 0) -> Net:
     return net.eval()
 
 
+SIZES: dict[str, dict[str, object]] = {  # small ones, in which nothing is left out
+    "mlp": {},
+    "unet": {**SMALL, "attention": (1, 2)},
+    "resnet": {"width": 8, "depth": 2, "groups": 4, "patch": 2},
+    "dit": {"width": 16, "depth": 2, "head_width": 8, "patch": 2},
+}
+
+
 def make(name: str, shape: tuple[int, ...], **options: object) -> Net:
     torch.manual_seed(0)
-    return UNet(shape, classes=3, **{**SMALL, **options}) if name == "unet" else NETS[name](shape, classes=3)
+    return NETS[name](shape, classes=3, **{**SIZES[name], **options})
 
 
 def question(shape: Sequence[int], batch: int = 3) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -40,12 +48,13 @@ def question(shape: Sequence[int], batch: int = 3) -> tuple[Tensor, Tensor, dict
     return x, torch.linspace(-3, 2, batch), {"label": torch.arange(batch) % 4}
 
 
-CASES = [("mlp", (2,)), ("mlp", (64,)), ("mlp", (1, 4, 4)), *(("unet", shape) for shape in FIELDS)]
+FIELD_NETS = [name for name, made in NETS.items() if made.any_size]
+CASES = [("mlp", (2,)), ("mlp", (64,)), ("mlp", (1, 4, 4)), *((name, shape) for name in FIELD_NETS for shape in FIELDS)]
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_a_fresh_network_answers_exactly_zero_and_a_woken_one_hears_everything(name: str, shape: tuple[int, ...]):
-    net = make(name, shape, attention=(1, 2)) if name == "unet" else make(name, shape)
+    net = make(name, shape)
     x, noise, cond = question(shape)
     fresh = net(x, noise, cond)
     assert fresh.shape == x.shape
@@ -70,7 +79,7 @@ def test_no_label_is_the_null_label(name: str, shape: tuple[int, ...]):
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_an_item_does_not_hear_its_company(name: str, shape: tuple[int, ...]):
-    net = make(name, shape, attention=(0, 1, 2)) if name == "unet" else make(name, shape)
+    net = make(name, shape)
     wake(net).double()
     x, noise, cond = question(shape, batch=4)
     x = x.double()
@@ -86,7 +95,7 @@ def test_an_item_does_not_hear_its_company(name: str, shape: tuple[int, ...]):
 @pytest.mark.parametrize(("name", "shape"), CASES)
 @pytest.mark.parametrize("modulation", ["add", "scale_shift"])
 def test_the_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...], modulation: str):
-    options = {"attention": (1, 2), "modulation": modulation} if name == "unet" else {}
+    options = {"modulation": modulation} if name in ("unet", "resnet") else {}
     net = wake(make(name, shape, **options)).train()
     x, noise, cond = question(shape, batch=4)
     net(x, noise, cond).square().mean().backward()
@@ -96,7 +105,7 @@ def test_the_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...],
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_half_precision_answers_as_single_does(name: str, shape: tuple[int, ...]):
-    net = make(name, shape, attention=(1, 2)) if name == "unet" else make(name, shape)
+    net = make(name, shape)
     wake(net)
     x, noise, cond = question(shape)
     with torch.no_grad():
@@ -109,8 +118,21 @@ def test_half_precision_answers_as_single_does(name: str, shape: tuple[int, ...]
         assert (half - exact).norm() < 0.05 * exact.norm()
 
 
-def test_the_forward_pass_leaves_no_trace():
-    net = wake(make("unet", (1, 8, 8), attention=(1,)))
+@pytest.mark.parametrize(("name", "shape"), [("mlp", (2,)), *((name, (1, 8, 8)) for name in FIELD_NETS)])
+def test_a_network_that_hears_nothing_is_the_same_network_told_one_level_always(name: str, shape: tuple[int, ...]):
+    hearing, deaf = wake(make(name, shape)), wake(make(name, shape, hears="nothing"))
+    x, noise, cond = question(shape)
+    answer = deaf(x, noise, cond)
+    assert torch.equal(deaf(x, 3 - noise, cond), answer)
+    assert torch.equal(hearing(x, torch.zeros_like(noise), cond), answer)
+    assert not torch.equal(deaf(x, noise, {}), answer)  # labels are heard
+    with pytest.raises(ValueError, match="did you mean 'nothing'"):
+        make(name, shape, hears="noting")
+
+
+@pytest.mark.parametrize("name", FIELD_NETS)
+def test_the_forward_pass_leaves_no_trace(name: str):
+    net = wake(make(name, (1, 8, 8)))
     x, noise, cond = question((1, 8, 8))
     before = {key: value.clone() for key, value in net.state_dict().items()}
     first = net(x, noise, cond)

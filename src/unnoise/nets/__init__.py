@@ -1,13 +1,17 @@
 """Networks: (x, noise level, conditions) → an answer shaped like x. One line in NETS adds one."""
 
 from unnoise.nets.attention import Source
+from unnoise.nets.dit import DiT
 from unnoise.nets.mlp import MLP
 from unnoise.nets.net import Net
+from unnoise.nets.resnet import ResNet
 from unnoise.nets.unet import PRESETS, UNet
 
 NETS: dict[str, type[Net]] = {
     "mlp": MLP,
     "unet": UNet,
+    "resnet": ResNet,
+    "dit": DiT,
 }
 
-__all__ = ["MLP", "NETS", "PRESETS", "Net", "Source", "UNet"]
+__all__ = ["MLP", "NETS", "PRESETS", "DiT", "Net", "ResNet", "Source", "UNet"]

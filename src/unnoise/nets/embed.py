@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unnoise.config import choose
 from unnoise.tensor import Cond, Float, Tensor
 
 # log(sigma/alpha) lives in [-12, 12]: the slowest wave turns about once over that span, the quickest
 # tells levels apart that differ by a few tenths, and the answer is smooth on any finer scale.
 FREQUENCIES = (5.0, 0.1)
+HEARS = {"noise": True, "nothing": False}  # whether a network is told the noise level
 
 
 class Sinusoids(nn.Module):
@@ -19,10 +21,14 @@ class Sinusoids(nn.Module):
 
     values (B,) → (B, features), computed in float32 whatever the network's precision: a bfloat16 level
     would be off by 0.03. (Vaswani et al., Attention is all you need, 2017, Sec. 3.5.)
+
+    hears "nothing": the waves of level 0, whatever the level is. The network then has all its weights and one ear
+    less: what it knows of the noise it sees in x (Sun et al., Is noise conditioning necessary?, 2025).
     """
 
-    def __init__(self, features: int, frequencies: Sequence[float] = FREQUENCIES):
+    def __init__(self, features: int, frequencies: Sequence[float] = FREQUENCIES, hears: str = "noise"):
         super().__init__()
+        self.hears = choose("way of hearing", hears, HEARS)
         if features < 2 or features % 2:
             raise ValueError(f"sinusoids come in pairs: expected an even count of features, got {features}")
         first, last = frequencies
@@ -34,7 +40,8 @@ class Sinusoids(nn.Module):
     def forward(self, values: Float[Tensor, "B"]) -> Float[Tensor, "B features"]:
         if self.frequencies.device != values.device:  # once: later calls wait for no transfer
             self.frequencies = self.frequencies.to(values.device)
-        angles = values.float().unsqueeze(1) * self.frequencies
+        heard = values.float() if self.hears else torch.zeros_like(values, dtype=torch.float32)
+        angles = heard.unsqueeze(1) * self.frequencies
         return torch.cat((angles.cos(), angles.sin()), dim=1)
 
 
@@ -72,10 +79,11 @@ class Embedding(nn.Module):
         classes: int,
         frequencies: Sequence[float] = FREQUENCIES,
         augment: int = 0,
+        hears: str = "noise",
     ):
         super().__init__()
         self.classes = classes
-        self.sinusoids = Sinusoids(features, frequencies)
+        self.sinusoids = Sinusoids(features, frequencies, hears)
         self.first = nn.Linear(features, width)
         self.second = nn.Linear(width, width)
         self.labels = nn.Embedding(classes + 1, width) if classes else None
@@ -97,4 +105,4 @@ class Embedding(nn.Module):
         return embedding + self.labels(label)
 
 
-__all__ = ["FREQUENCIES", "Embedding", "Sinusoids", "Waves"]
+__all__ = ["FREQUENCIES", "HEARS", "Embedding", "Sinusoids", "Waves"]

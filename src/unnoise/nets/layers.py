@@ -1,7 +1,7 @@
 """The parts of a U-Net: residual block, halving and doubling, in one, two and three dimensions."""
 
 from math import gcd
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from unnoise.tensor import Float, Tensor
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+Layer = TypeVar("Layer", bound=nn.Module)
 MODULATIONS = {"add": 1, "scale_shift": 2}  # numbers from the embedding for each channel
 
 
@@ -20,7 +21,7 @@ def convolution(dims: int, before: int, after: int, kernel: int = 3, stride: int
     return CONVOLUTIONS[dims](before, after, kernel, stride=stride, padding=kernel // 2)
 
 
-def zero(layer: nn.Module) -> nn.Module:
+def zero(layer: Layer) -> Layer:
     """The layer with all its parameters set to 0."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

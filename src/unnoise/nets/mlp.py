@@ -1,6 +1,7 @@
 """A residual perceptron for points and rows of tables."""
 
 from math import prod
+from typing import Literal
 
 import torch
 from torch import nn
@@ -34,6 +35,7 @@ class MLP(Net):
         embed_width: int = 64,
         frequencies: tuple[float, float] = FREQUENCIES,
         dropout: float = 0.0,
+        hears: Literal["noise", "nothing"] = "noise",
     ):
         super().__init__(shape, classes)
         if min(depth, width, embed_width) < 1:
@@ -45,7 +47,7 @@ class MLP(Net):
             waves = 32 if size <= 3 else 0
         if waves < 0:
             raise ValueError(f"waves are 0 or more, got {waves}")
-        self.embed = Embedding(features, embed_width, classes, frequencies, augment)
+        self.embed = Embedding(features, embed_width, classes, frequencies, augment, hears)
         self.waves = Waves(size, waves, bandwidth) if waves else nn.Identity()
         self.first = nn.Linear(size + 2 * waves, width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))

@@ -1,6 +1,7 @@
 """What a network is here: (x, noise level, conditions) in, an answer shaped like x out, and no state."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import nn
 
@@ -17,7 +18,8 @@ class Net(nn.Module):
     Every network starts at the answer 0: its last layer is zero. `ends` names the parts that touch the data.
     """
 
-    ends: tuple[str, ...] = ("first", "last")
+    ends: ClassVar[tuple[str, ...]] = ("first", "last")
+    any_size: ClassVar[bool] = False  # whether a field of other sizes than `shape` may be asked
 
     def __init__(self, shape: Sequence[int], classes: int = 0):
         super().__init__()
@@ -37,6 +39,13 @@ class Net(nn.Module):
         (B, augment), what training did to the item; left out, nothing was.
         """
         raise NotImplementedError
+
+    def dims(self, what: str) -> int:
+        """How many axes an item has beside its channels, 1 to 3; what: the network's name, for the refusal."""
+        dims = len(self.shape) - 1
+        if dims not in (1, 2, 3):
+            raise ValueError(f"{what} takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
+        return dims
 
     def parameter_count(self) -> int:
         """How many numbers training moves."""

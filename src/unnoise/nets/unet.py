@@ -42,6 +42,8 @@ class UNet(Net):
     `residuals` are added to the skips, the last one to the middle's answer (Zhang et al., ControlNet, 2023).
     """
 
+    any_size = True
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -59,11 +61,10 @@ class UNet(Net):
         groups: int = 8,
         epsilon: float = 1e-5,
         dropout: float = 0.0,
+        hears: Literal["noise", "nothing"] = "noise",
     ):
         super().__init__(shape, classes)
-        dims = len(self.shape) - 1
-        if dims not in (1, 2, 3):
-            raise ValueError(f"a U-Net takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
+        dims = self.dims("a U-Net")
         if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"a U-Net needs widths, one a level, and blocks >= 1, got {widths} and {blocks}")
         if min(head_width, groups) < 1 or (embed_width is not None and embed_width < 1):
@@ -76,7 +77,7 @@ class UNet(Net):
                 f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"
             )
         embed_width = embed_width or 4 * widths[0]
-        self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies, augment)
+        self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies, augment, hears)
 
         self.modulated: list[int] = []
         self.attention_widths: list[int] = []

@@ -1,0 +1,77 @@
+"""The plain residual network: one width, one resolution, convolutions alone."""
+
+from math import gcd
+from typing import Literal
+
+from torch import nn
+from torch.nn import functional as F
+
+from unnoise.nets.cells import cells, field
+from unnoise.nets.embed import FREQUENCIES, Embedding
+from unnoise.nets.layers import Block, convolution, zero
+from unnoise.nets.net import Net
+from unnoise.nets.unet import arrange
+from unnoise.tensor import Cond, Float, Tensor
+
+
+class ResNet(Net):
+    """x (B, C, *sizes) → (B, C, *sizes), for fields of any size: `depth` residual blocks of `width` channels.
+
+    Blocks are the U-Net's, without its levels: a pixel hears those within 2·depth + 2 cells of it, and all others
+    through the norms alone. patch: the side of the cells whose pixels are channels of one place inside; 1 keeps
+    every pixel a place. (He et al., Identity mappings in deep residual networks, 2016.)
+    """
+
+    any_size = True
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        classes: int = 0,
+        augment: int = 0,
+        width: int = 48,
+        depth: int = 5,
+        patch: int = 1,
+        embed_width: int | None = None,
+        features: int | None = None,
+        frequencies: tuple[float, float] = FREQUENCIES,
+        modulation: Literal["add", "scale_shift"] = "scale_shift",
+        groups: int = 8,
+        epsilon: float = 1e-5,
+        dropout: float = 0.0,
+        hears: Literal["noise", "nothing"] = "noise",
+    ):
+        super().__init__(shape, classes)
+        dims = self.dims("a residual network")
+        embed_width = 4 * width if embed_width is None else embed_width
+        if min(width, depth, patch, embed_width, groups) < 1:
+            raise ValueError(
+                "a residual network needs width, depth, patch, embed_width and groups of 1 or more, "
+                f"got {width}, {depth}, {patch}, {embed_width} and {groups}"
+            )
+        self.patch = patch
+        numbers = self.shape[0] * patch**dims
+        self.embedding = Embedding(features or 32, embed_width, classes, frequencies, augment, hears)
+        self.first = convolution(dims, numbers, width)
+        blocks = [
+            Block(dims, width, width, groups=groups, epsilon=epsilon, modulation=modulation, dropout=dropout)
+            for _ in range(depth)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.GroupNorm(gcd(groups, width), width, epsilon)
+        self.last = zero(convolution(dims, width, numbers))
+        self.modulate = nn.Linear(embed_width, sum(block.modulated for block in blocks))
+
+    def forward(
+        self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
+    ) -> Float[Tensor, "B C *sizes"]:
+        modulations = self.modulate(F.silu(self.embedding(noise_level, cond))).chunk(len(self.blocks), dim=1)
+        h = arrange(self.first(cells(x.to(self.modulate.weight.dtype), self.patch)))
+        for block, modulation in zip(self.blocks, modulations, strict=True):
+            h = block(h, modulation)
+        h = self.last(F.silu(self.norm(h)))
+        return field(h, self.patch, x.shape[2:]).to(x.dtype)
+
+
+__all__ = ["ResNet"]

@@ -127,7 +127,7 @@ def test_a_network_that_hears_nothing_is_the_same_network_told_one_level_always(
     assert torch.equal(hearing(x, torch.zeros_like(noise), cond), answer)
     assert not torch.equal(deaf(x, noise, {}), answer)  # labels are heard
     with pytest.raises(ValueError, match="did you mean 'nothing'"):
-        make(name, shape, hears="noting")
+        Sinusoids(8, hears="noting")
 
 
 @pytest.mark.parametrize("name", FIELD_NETS)

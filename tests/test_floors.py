@@ -11,13 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
     **dict.fromkeys(["config", "files", "reading", "tensor", "rng"], 0),
-    **dict.fromkeys(["nets", "modality", "data", "recipes", "augment"], 1),
+    **dict.fromkeys(["nets", "modality", "data", "recipes", "sweeps", "augment"], 1),
     "process": 2,
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "distill"], 5),
     **dict.fromkeys(["recipe", "run", "training"], 6),
-    **dict.fromkeys(["advise", "report"], 7),
+    **dict.fromkeys(["advise", "report", "comparison"], 7),
     "serve": 8,
     "cli": 9,
     **dict.fromkeys(["", "__main__"], 10),  # the package itself, which shows all rooms and is seen by none
@@ -30,6 +30,7 @@ ORDERED = {
     ("run", "recipe"),  # a run is a recipe with its folder
     ("training", "recipe"),
     ("training", "run"),  # a training leaves a run
+    ("comparison", "report"),  # a comparison ends in a page
     ("cli", ""),  # says the version
 }
 DOORS = ("unnoise", "unnoise.__main__", "unnoise.cli", "unnoise.cli.recipes")  # what --help and recipes load

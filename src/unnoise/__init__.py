@@ -17,6 +17,7 @@ _FACE = {
     "Plan": "unnoise.samplers.plan",
     "Run": "unnoise.run",
     "Training": "unnoise.training",
+    "compare": "unnoise.comparison.compare",
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
     "generate": "unnoise.loop.generate",
@@ -32,6 +33,7 @@ _FACE = {
 if TYPE_CHECKING:
     from unnoise import nets as nets
     from unnoise.advise.propose import infer as infer
+    from unnoise.comparison.compare import compare as compare
     from unnoise.denoise import exact as exact
     from unnoise.denoise.denoiser import denoiser as denoiser
     from unnoise.guide.cfg import CFG as CFG

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from unnoise.cli.advise import advise
+from unnoise.cli.compare import compare
 from unnoise.cli.doctor import doctor
 from unnoise.cli.evaluate import evaluate
 from unnoise.cli.look import look
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, sample, evaluate, look, advise, doctor):
+for command in (train, sample, evaluate, compare, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
 app.command()(recipes)

@@ -1,0 +1,254 @@
+"""`unnoise compare`: what is best, by how much, and whether that is more than noise."""
+
+import os
+import shlex
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unnoise.cli.options import Device, Json
+from unnoise.cli.speak import Meter, say, span, tell
+from unnoise.config import UserError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def compare(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SWEEP|RUN...", help="A sweep's name or YAML file, or the folders of runs."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NODE.KEY=VALUE", help="Of a sweep: a change of every training; may be repeated."
+        ),
+    ] = None,
+    samplers: Annotated[str | None, typer.Option(metavar="A,B", help="Samplers to draw each run by.")] = None,
+    steps: Annotated[str | None, typer.Option(metavar="5,10,20", help="Steps to draw each run by.")] = None,
+    evaluations: Annotated[
+        str | None, typer.Option(metavar="5,10,20", help="In place of steps: the most questions put to the network.")
+    ] = None,
+    grids: Annotated[str | None, typer.Option(metavar="A,B", help="Grids of times to draw each run by.")] = None,
+    guidance: Annotated[
+        str | None, typer.Option(metavar="1,2,4", help="Weights of guidance to draw each run by.")
+    ] = None,
+    ema: Annotated[
+        str | None, typer.Option(metavar="0.05,0.1", help="Averages of the weights to draw each run by; 0: the last.")
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="The measure that decides, such as two_sample.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Lots of samples of each run; 5 if silent.", min=2)] = None,
+    against: Annotated[str, typer.Option(help="The part of the data to stand against: test or validation.")] = "test",
+    seeds: Annotated[int | None, typer.Option(help="Of a sweep: how many trainings of each variant.", min=1)] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Trainings at a time; as many as processors allow if silent.", min=1)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of each training.", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option(help="The folder; comparisons/<name> if silent.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the sweeps that come along, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and measured, and stop.")
+    ] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Compare runs, ways of sampling one, or the trainings of a sweep: a page, a table, and a verdict in words."""
+    if listed:
+        _list(json)
+        return
+    if not what:
+        raise UserError("give a sweep, or the folders of runs; --list lists the sweeps that come along")
+    from unnoise.cli import asking
+    from unnoise.comparison import compare as room
+
+    where = asking.device(device)
+    flags: dict[str, Any] = {
+        "--samplers": samplers, "--steps": steps, "--evaluations": evaluations, "--grids": grids,
+        "--guidance": guidance, "--ema": ema, "--judge": judge, "--draws": draws,
+        "--against": None if against == "test" else against, "--seeds": seeds,
+    }  # fmt: skip
+    words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    words += [word for change in set_ or () for word in ("--set", change)]
+    beside = [*(["--out", str(out)] if out else []), *(["--threads", str(threads)] if threads > 1 else [])]
+    again = shlex.join(["unnoise", "compare", *what, *words, *beside])
+    contest = room.prepare(
+        what,
+        changes=set_ or (),
+        samplers=_list_of("--samplers", samplers, str),
+        steps=_list_of("--steps", steps, int),
+        evaluations=_list_of("--evaluations", evaluations, int),
+        grids=_list_of("--grids", grids, str),
+        guidance=_list_of("--guidance", guidance, float),
+        ema=_list_of("--ema", ema, float),
+        judge=judge,
+        draws=draws,
+        against=against,
+        seeds=seeds,
+        jobs=jobs,
+        threads=threads,
+        out=out,
+        device=where,
+        command=again,
+    )
+    work = contest.work
+    if work.tasks:
+        todo, total = len(work.todo), len(work.tasks)
+        least = min(task.recipe.train.items for task in work.tasks)
+        most = max(task.recipe.train.items for task in work.tasks)
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        say(
+            f"{contest.name}: {total} trainings of {each} items, {todo} of them to be done, "
+            f"{min(work.jobs, max(todo, 1))} at a time on {where} → {contest.out}",
+            beside=json,
+        )
+    if dry_run:
+        for task in work.tasks:
+            say(f"  {task.folder}" + ("" if task in work.todo else "  trained"), beside=json)
+        return
+    if work.todo:
+        with (
+            _asked_to_stop(work.stop) as asked,
+            Meter("train", work.total, "items", lambda: work.items, lambda: work.now),
+        ):
+            whole = work.run()
+        if not whole:
+            say(f"Stopped at {work.items:,} of {work.total:,} items, saved in {contest.out}. Go on with:", beside=True)
+            say(f"  {again}", beside=True)
+            raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
+    _measure(contest)
+    found = contest.found()
+    made = [str(path) for path in room.save(contest, found)]
+    if json:
+        tell({"verdict": found.page.verdict, "advice": list(found.page.advice), "out": str(contest.out), "files": made,
+              "judged": found.page.judged, "entries": _rows(found.page)})  # fmt: skip
+        return
+    _table(found.page)
+    say(f"\n{found.page.verdict}")
+    for sentence in found.page.advice:
+        say(sentence)
+    say(f"\nAll of it stands in {shlex.quote(made[-1])}, the numbers in {shlex.quote(made[1])}.")
+
+
+def _measure(contest: Any) -> None:
+    """Draws and measures what is not known yet, with a bar."""
+    todo = [(candidate, run) for candidate, run in contest.pairs if not contest.lab.known(run, candidate.drawing)]
+    if not todo:
+        return
+    each = contest.rules.draws * contest.rules.count
+    done, part, now = 0, 0, ""
+
+    def seen(count: int) -> None:
+        nonlocal part
+        part = count
+
+    with Meter("measure", len(todo) * each, "samples", lambda: done + part, lambda: now):
+        for candidate, run in todo:
+            now = f"{candidate.name}, seed {run.recipe.train.seed}"
+            contest.lab.result(run, candidate.drawing, seen)
+            done, part = done + each, 0
+
+
+def _list_of(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:
+    """The values of a flag, written with commas."""
+    if text is None:
+        return []
+    try:
+        found = [kind(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError:
+        what = {int: "whole numbers", float: "numbers"}[kind]  # type: ignore[index]
+        raise UserError(f"{flag} takes {what} with commas between them, got '{text}'") from None
+    if not found or len(set(found)) < len(found):
+        raise UserError(f"{flag} takes different values with commas between them, got '{text}'")
+    return found
+
+
+def _rows(page: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": entry.name,
+            **{name: value.mean for name, value in entry.values.items()},
+            "evaluations": entry.evaluations,
+            "won": entry.won,
+            "tied": entry.tied,
+        }
+        for entry in page.ranked
+    ]
+
+
+SHOWN = 5  # columns of measures in the terminal: the page has them all
+
+
+def _table(page: Any) -> None:
+    """The entries, best first, with their floors last."""
+    import math
+    import sys
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from unnoise.report.words import called, figure_of
+
+    judged = page.scale(page.judged)
+    scales = [judged, *(scale for scale in page.measures if scale is not judged)][:SHOWN]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for scale in scales:
+        table.add_column(called(scale.name), justify="right")
+    for title in ("training", "evaluations", "ms a sample"):
+        table.add_column(title, justify="right")
+    table.add_column("")
+
+    def figure(value: Any) -> str:
+        half = (value.high - value.low) / 2
+        return figure_of(value.mean, half if math.isfinite(half) else None)
+
+    for entry in page.ranked:
+        cells = [figure(entry.values[scale.name]) for scale in scales]
+        took = "–" if entry.train_seconds is None else span(entry.train_seconds)
+        speed = "–" if entry.seconds_per_sample is None else figure_of(1e3 * entry.seconds_per_sample)
+        mark = "best" if entry.won else "not told from it" if entry.tied else ""
+        table.add_row(entry.name, *cells, took, str(entry.evaluations), speed, mark)
+    table.add_row("real against real", *(figure_of(scale.floor) for scale in scales), "", "", "", style="dim")
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+
+
+def _list(json: bool) -> None:
+    from unnoise import sweeps
+
+    there = sweeps.listed()
+    if json:
+        tell(there)
+        return
+    wide = max(map(len, there), default=0)
+    for name, line in there.items():
+        say(f"{name:<{wide}}  {line}")
+
+
+@contextmanager
+def _asked_to_stop(stop: Callable[[], None]) -> Generator[list[int]]:
+    """The first Ctrl-C (or termination) ends the trainings after their step and saves; the second ends all at once."""
+    asked: list[int] = []
+
+    def hear(number: int, frame: "FrameType | None") -> None:
+        asked.append(number)
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # a plain write, since a handler may come in the middle of a print
+        os.write(2, b"\nFinishing the step, then saving; once more stops at once.\n")
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["compare"]

@@ -1,0 +1,381 @@
+"""A comparison under way: what is to be trained, what is to be measured, and what comes of it, as files."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unnoise import files
+from unnoise import run as runs
+from unnoise.comparison import curve, verdict
+from unnoise.comparison.drawing import Drawings
+from unnoise.comparison.entries import Candidate, Group, candidates, comparable, grouped, same_questions
+from unnoise.comparison.jobs import Jobs
+from unnoise.comparison.judge import LEAST, interval
+from unnoise.comparison.measured import SHOWN, Lab, Result, shown
+from unnoise.comparison.sweep import Sweep
+from unnoise.comparison.verdict import Judged, Verdict
+from unnoise.config import UserError, choose
+from unnoise.metrics import Measure, Protocol
+from unnoise.report.comparison import Comparison, Entry, Scale, Value
+from unnoise.run import Run
+
+DRAWS = 5  # lots of samples of each run, at most, unless one says otherwise: the seeds repeat them
+JUDGES = {"image": "two_sample"}  # by what is drawn; else the first that is told
+DIVERSITY = ("coverage", "recall")  # the first that is measured
+RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of it: the page's content, the verdict's numbers, and each run's own figures."""
+
+    page: Comparison
+    verdict: Verdict
+    rows: Sequence[dict[str, Any]]  # one for each entry and seed
+
+
+@dataclass
+class Contest:
+    """Entries, measured alike: the same seeds of samples, the same real items, the same floors."""
+
+    name: str
+    out: Path
+    drawings: Drawings
+    sweep: Sweep | None = None
+    folders: Sequence[Path] = ()
+    device: str = "cpu"
+    jobs: int = 1
+    threads: int = 1
+    judge: str | None = None
+    draws: int | None = None
+    against: str = "test"
+    command: str = ""
+
+    @cached_property
+    def work(self) -> Jobs:
+        """The trainings, if any."""
+        tasks = self.sweep.trainings(self.out) if self.sweep is not None else []
+        return Jobs(tasks, self.device, self.against, self.jobs, self.threads)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The runs, once all are trained."""
+        if self.sweep is None:
+            opened = [runs.open(folder, self.device) for folder in self.folders]
+            comparable(opened)
+            return grouped(opened)
+        opened = {(t.variant.name, t.seed): runs.open(t.folder, self.device) for t in self.work.tasks}
+        comparable(opened.values())
+        seeds = self.sweep.seeds
+        return [
+            Group(variant.name, variant.settings, tuple(opened[variant.name, seed] for seed in seeds))
+            for variant in self.sweep.variants
+        ]
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """What stands beside each other."""
+        found = candidates(self.groups, self.drawings)
+        if len(found) < 2:
+            raise UserError(
+                f"there is nothing to compare {found[0].name} with: give several runs, or several --samplers or --steps"
+            )
+        return found
+
+    @cached_property
+    def rules(self) -> Protocol:
+        """The protocol of all, in the distances of the first run's modality."""
+        rules = self.groups[0].runs[0].protocol(self.against)
+        return replace(rules, draws=self.draws or min(rules.draws, DRAWS))
+
+    @cached_property
+    def lab(self) -> Lab:
+        """What measures, and remembers."""
+        first = self.groups[0].runs[0].recipe
+        data = first.known.digest if first.known is not None else first.facts().digest
+        return Lab(self.out / "measured", self.rules, data)
+
+    @property
+    def pairs(self) -> list[tuple[Candidate, Run]]:
+        """Every candidate with each of its runs."""
+        return [(candidate, run) for candidate in self.candidates for run in candidate.group.runs]
+
+    def measure(self, seen: Callable[[int], None] = lambda done: None) -> Generator[tuple[Candidate, Run, Result]]:
+        """Measures every run in every way, those known already at once. `seen` hears of samples drawn."""
+        for candidate, run in self.pairs:
+            yield candidate, run, self.lab.result(run, candidate.drawing, seen)
+
+    def found(self) -> Found:
+        """All of it put together; what was not measured yet is measured now."""
+        results = {(c.name, str(run.folder)): result for c, run, result in self.measure()}
+        of = {c.name: [results[c.name, str(run.folder)] for run in c.group.runs] for c in self.candidates}
+        judge = self._judge([m.name for m in next(iter(of.values()))[0].measures])
+        judged = self._judged(judge, of)
+        told = verdict.verdict(judged)
+        entries, costs = self._entries(of, judge), dict[str, float]()
+        kind = "multiply_adds_per_sample"
+        if any(math.isnan(entry.cost(kind)) for entry in entries):
+            kind = "evaluations"
+        costs = {entry.name: entry.cost(kind) for entry in entries}
+        wide = next((name for name in DIVERSITY if name in entries[0].values and name != judge), "")
+        spread = {entry.name: entry.values[wide].mean for entry in entries} if wide else {}
+        cheap, diverse, words = verdict.on_fronts(judged, told, costs, spread, wide.replace("_", " "))
+        entries = [
+            replace(
+                entry,
+                front=entry.name in cheap,
+                diverse=entry.name in diverse,
+                won=entry.name == told.best,
+                tied=entry.name in told.tied,
+            )
+            for entry in entries
+        ]
+        page = Comparison(
+            title=f"{self.name} · unnoise",
+            verdict=told.sentence,
+            advice=[*told.advice, *words],
+            entries=entries,
+            measures=_scales(of),
+            judged=judge,
+            axes=self._axes(),
+            diversity=wide,
+            cost=kind,
+            seeds=judged.unit,
+            count=judged.count,
+            pictures=self._pictures(of),
+            columns=self._columns,
+            facts=self._facts(),
+            command=self.command,
+            recipe=self.sweep.text if self.sweep is not None else "",
+        )
+        return Found(page, told, self._rows(of))
+
+    def _judge(self, there: Sequence[str]) -> str:
+        if self.judge is not None:
+            choose("measure", self.judge, dict.fromkeys(there))
+            return self.judge
+        usual = JUDGES.get(self.rules.source.raw, "sliced_wasserstein")
+        return usual if usual in there else there[0]
+
+    def _judged(self, judge: str, of: dict[str, list[Result]]) -> Judged:
+        """Replicates of the judged measure: seeds of training, or of one training the draws of its samples."""
+        first = _of(judge, of[self.candidates[0].name][0])
+        values = {name: [_of(judge, result).value for result in results] for name, results in of.items()}
+        kin = len({id(candidate.group) for candidate in self.candidates}) == 1
+        few = min(map(len, values.values()))
+        unit, paired = "training seeds", kin
+        draws = {name: getattr(_of(judge, results[0]), "values", ()) for name, results in of.items()}
+        if kin and few < LEAST and all(len(row) >= LEAST for row in draws.values()):
+            values, unit = {name: list(row) for name, row in draws.items()}, "draws of samples"
+        return Judged(judge, first.better, values, first.floor, unit, paired, not kin)
+
+    def _entries(self, of: dict[str, list[Result]], judge: str) -> list[Entry]:
+        alike = same_questions(self.groups)
+        single = len(self.candidates) == len(self.groups)  # else one training would be drawn several times over
+        found: list[Entry] = []
+        for candidate in self.candidates:
+            results, group = of[candidate.name], candidate.group
+            names = [m.name for m in results[0].measures]
+            values = {name: _value([_of(name, result) for result in results]) for name in names}
+            first = group.runs[0]
+            clocks = [run.clock for run in group.runs]
+            found.append(
+                Entry(
+                    name=candidate.name,
+                    settings=candidate.settings,
+                    values=values,
+                    train_seconds=float(np.mean([clock[-1][1] for clock in clocks])) if all(clocks) else None,
+                    items=first.checkpoint.items,
+                    parameters=sum(p.numel() for p in first.denoiser.net.parameters()),
+                    multiply_adds=multiply_adds(first),
+                    evaluations=results[0].evaluations,
+                    seconds_per_sample=float(np.mean([result.seconds for result in results])),
+                    curve=curve.held_out(group.runs) if alike and single else (),
+                    quality_curve=curve.quality(group.runs, self.lab, judge, values[judge]) if single else (),
+                    note=_unfinished(group),
+                )
+            )
+        return found
+
+    def _axes(self) -> dict[str, list[str]]:
+        axes: dict[str, list[str]] = {}
+        for candidate in self.candidates:
+            for axis, value in candidate.settings.items():
+                known = axes.setdefault(axis, [])
+                if value not in known:
+                    known.append(value)
+        return {axis: values for axis, values in axes.items() if len(values) > 1}
+
+    def _pictures(self, of: dict[str, list[Result]]) -> dict[str, Any]:
+        """Samples of the first run of each entry, by the same seeds."""
+        modality = self.groups[0].runs[0].recipe.modality
+        found: dict[str, Any] = {}
+        for candidate in self.candidates:
+            path = of[candidate.name][0].shown
+            assert path is not None
+            x = shown(path)
+            if modality.name == "points":
+                if x[0].numel() == 2:
+                    found[candidate.name] = candidate.group.runs[0].recipe.modality.quantise(x).astype(np.float64)
+            else:
+                found[candidate.name] = candidate.group.runs[0].recipe.modality.show(x)
+        return found
+
+    @property
+    def _columns(self) -> list[str]:
+        recipe = self.groups[0].runs[0].recipe
+        labels = self.rules.labels
+        if recipe.modality.name == "points":
+            return []
+        count = min(SHOWN, self.rules.count)
+        names = [] if labels is None else [recipe.classes[int(k)] for k in labels.reshape(-1)[:count]]
+        return [f"seed {k}, {name}" for k, name in enumerate(names)] or [f"seed {k}" for k in range(count)]
+
+    def _facts(self) -> dict[str, str]:
+        first, rules = self.groups[0].runs[0], self.rules
+        seeds = {group.seeds for group in self.groups}
+        told = {
+            "data": first.recipe.source.name,
+            "runs": f"{sum(len(group.runs) for group in self.groups)}",
+            "samples": f"{rules.draws} × {rules.count:,} of each run, seeds the same for all",
+            "against": f"{rules.count:,} items of {rules.against}",
+        }
+        if len(seeds) == 1 and len(next(iter(seeds))) > 1:
+            told["training seeds"] = ", ".join(map(str, next(iter(seeds))))
+        return told
+
+    def _rows(self, of: dict[str, list[Result]]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for candidate in self.candidates:
+            for run, result in zip(candidate.group.runs, of[candidate.name], strict=True):
+                clock = run.clock
+                rows.append(
+                    {
+                        "entry": candidate.name,
+                        **candidate.settings,
+                        "seed": run.recipe.train.seed,
+                        "run": _near(run.folder, self.out),
+                        "items": run.checkpoint.items,
+                        "train_seconds": clock[-1][1] if clock else None,
+                        "evaluations": result.evaluations,
+                        "seconds_per_sample": result.seconds,
+                        "weights": run.weights,
+                        "plan": result.plan,
+                        **{m.name: m.value for m in result.measures},
+                    }
+                )
+        return rows
+
+    def save(self, found: Found) -> list[Path]:
+        """comparison.json and comparison.csv, and of a sweep what was asked."""
+        made = [
+            files.put(self.out / RECORD, record(found)),
+            files.put(self.out / TABLE, table(found)),
+        ]
+        if self.sweep is not None:
+            files.put(self.out / SWEEP, self.sweep.text)
+        return made
+
+
+def multiply_adds(run: Run) -> int | None:
+    """Of one answer of the network for one item; None where they cannot be counted."""
+    from unnoise import nets
+
+    count = getattr(nets, "count", None)
+    return None if count is None else int(count(run.denoiser.net, run.recipe.shape).multiply_adds)
+
+
+def record(found: Found) -> str:
+    """comparison.json: all but the pictures, in plain numbers."""
+    page = asdict(replace(found.page, pictures={}, real=None))
+    told = {"format": 1, **page, "pairs": [asdict(pair) for pair in found.verdict.pairs], "runs": list(found.rows)}
+    for key in ("pictures", "real", "columns"):
+        del told[key]
+    return json.dumps(_finite(told), indent=2, allow_nan=False) + "\n"
+
+
+def table(found: Found) -> str:
+    """comparison.csv: a line for each run and way of drawing, and one for real items in the place of samples."""
+    names = list(dict.fromkeys(name for row in found.rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found.rows)
+    writer.writerow({"entry": "real against real", **{scale.name: scale.floor for scale in found.page.measures}})
+    return text.getvalue()
+
+
+def _of(name: str, result: Result) -> Measure:
+    found = next((m for m in result.measures if m.name == name), None)
+    if found is None:
+        raise UserError(f"not every run has the measure '{name}'")
+    return found
+
+
+def _value(measures: Sequence[Measure]) -> Value:
+    """Over the seeds: their mean and Student's interval; of a single run: that of its draws."""
+    values = [m.value for m in measures]
+    if len(values) > 1:
+        return Value(float(np.mean(values)), *interval(values), tuple(values))
+    only = measures[0]
+    low, high = getattr(only, "low", math.nan), getattr(only, "high", math.nan)
+    return Value(only.value, low, high, (only.value,))
+
+
+def _scales(of: dict[str, list[Result]]) -> list[Scale]:
+    """The measures that all entries share."""
+    first = next(iter(of.values()))[0].measures
+    shared = [
+        m for m in first if all(any(o.name == m.name for o in result.measures) for row in of.values() for result in row)
+    ]
+    found: list[Scale] = []
+    for m in shared:
+        half = 2 * m.floor_spread / math.sqrt(m.draws)  # of the mean of as many draws of real items
+        warning = getattr(m, "warning", "")
+        found.append(
+            Scale(
+                name=m.name,
+                better=m.better,
+                floor=m.floor,
+                floor_low=m.floor - half,
+                floor_high=m.floor + half,
+                text=m.protocol,
+                warning=warning,
+            )
+        )
+    return found
+
+
+def _unfinished(group: Group) -> str:
+    """What is to be known of runs that are not trained to their end."""
+    for run in group.runs:
+        whole = run.recipe.train.items
+        if run.checkpoint.items < whole:
+            return f"{run.checkpoint.items:,} of {whole:,} items trained"
+    return ""
+
+
+def _near(folder: Path, out: Path) -> str:
+    """A run's folder, from the comparison's own where it lies in it."""
+    return folder.relative_to(out).as_posix() if folder.is_relative_to(out) else str(folder)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+__all__ = ["PAGE", "RECORD", "SWEEP", "TABLE", "Contest", "Found", "record", "table"]

@@ -1,0 +1,146 @@
+"""What stands beside each other: runs, grouped by all but their seed, and each drawn in one or several ways."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unnoise.comparison.drawing import Drawing, Drawings
+from unnoise.config import UserError
+from unnoise.run import Run
+from unnoise.training import BOOKS
+
+FREE = {"train.seed", *(f"train.{field}" for field in BOOKS)}  # what runs of one entry may differ in
+TOLD = 4  # settings by which an entry is called, at most
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seed alone, or a single one."""
+
+    name: str
+    settings: Mapping[str, str]
+    runs: tuple[Run, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of their trainings."""
+        return tuple(run.recipe.train.seed for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A group of runs and the way their samples are drawn: one line of the comparison."""
+
+    name: str
+    group: Group
+    drawing: Drawing
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What sets it apart, by axis."""
+        return {**self.group.settings, **self.drawing.settings}
+
+
+def candidates(groups: Sequence[Group], drawings: Drawings) -> list[Candidate]:
+    """Each group drawn in each way. Ways that a run cannot go are told of now, in one line."""
+    found: list[Candidate] = []
+    for group in groups:
+        for drawing in drawings:
+            parts = [group.name] if len(groups) > 1 or not drawing.name else []
+            name = " · ".join([*parts, *filter(None, [drawing.name])])
+            try:
+                run = drawing.of(group.runs[0])
+                drawing.plan(run)
+                run.guided(drawing.guidance)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+            found.append(Candidate(name, group, drawing))
+    return found
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """Runs put together that differ by their seed alone, called by what sets the groups apart, or by their folders."""
+    leaves = {run.folder: _leaves(run.recipe.nodes) for run in runs}
+    kinds: dict[str, list[Run]] = {}
+    for run in runs:
+        known = {path: value for path, value in leaves[run.folder].items() if path not in FREE}
+        kinds.setdefault(repr(sorted(known.items())), []).append(run)
+    differ = sorted(
+        path
+        for path in {path for told in leaves.values() for path in told} - FREE
+        if len({repr(leaves[group[0].folder].get(path)) for group in kinds.values()}) > 1
+    )
+    found: list[Group] = []
+    for group in kinds.values():
+        group = sorted(group, key=lambda run: run.recipe.train.seed)
+        twice = len({run.recipe.train.seed for run in group}) < len(group)
+        for part in [[run] for run in group] if twice else [group]:
+            told = leaves[part[0].folder]
+            shown = {path: _said(told[path]) for path in differ if path in told}
+            found.append(Group(_called(part), dict(list(shown.items())[:TOLD]), tuple(part)))
+    names = [group.name for group in found]
+    if len(set(names)) < len(names):  # folders of one name in different places
+        found = [Group(str(group.runs[0].folder), group.settings, group.runs) for group in found]
+    return found
+
+
+def comparable(runs: Iterable[Run]) -> None:
+    """Refuses, in one line, runs of different data: their numbers would say nothing of each other."""
+    first, *others = runs
+    for run in others:
+        a, b = first.recipe, run.recipe
+        if a.shape != b.shape:
+            raise UserError(
+                f"{first.folder} draws items of the shape {a.shape}, {run.folder} of the shape {b.shape}: "
+                "only runs of the same data can be compared"
+            )
+        if a.classes != b.classes:
+            raise UserError(
+                f"{first.folder} and {run.folder} have different labels ({', '.join(a.classes) or 'none'}; "
+                f"{', '.join(b.classes) or 'none'}): only runs of the same data can be compared"
+            )
+        known = [recipe.known.digest if recipe.known else recipe.facts().digest for recipe in (a, b)]
+        if known[0] != known[1]:
+            raise UserError(
+                f"{first.folder} and {run.folder} were trained on different data "
+                f"({a.source.name}, {b.source.name}): only runs of the same data can be compared"
+            )
+
+
+def same_questions(groups: Sequence[Group]) -> bool:
+    """Whether held-out losses of all groups answer the same questions, so that they can be drawn on one axis."""
+    asked = {
+        repr([group.runs[0].recipe.nodes[node] for node in ("modality", "augment", "process", "target", "objective")])
+        for group in groups
+    }
+    return len(asked) == 1
+
+
+def _called(runs: Sequence[Run]) -> str:
+    """The folder's name; of several, what their names begin with."""
+    names = [run.folder.resolve().name for run in runs]
+    if len(names) == 1:
+        return names[0]
+    first, last = min(names), max(names)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:same].rstrip("-_. 0123456789").removesuffix("seed").rstrip("-_. ") or names[0]
+
+
+def _leaves(nodes: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(nodes, Mapping):
+        return {k: v for key, node in nodes.items() for k, v in _leaves(node, f"{path}.{key}".lstrip(".")).items()}
+    return {path: nodes}
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def folder_of(runs: Sequence[Path]) -> Path:
+    """Where a comparison of these runs lies unless one says otherwise."""
+    names = [path.resolve().name for path in runs]
+    return Path("comparisons") / ("-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-others")
+
+
+__all__ = ["Candidate", "Group", "candidates", "comparable", "folder_of", "grouped", "same_questions"]

@@ -27,8 +27,8 @@ class DiT(Net):
 
     h ← h + gate·attention((1 + scale)·norm(h) + shift), then the same with a perceptron, where (scale, shift, gate)
     of each block are linear in silu(embedding) and start at 0 (Peebles & Xie, Scalable diffusion models with
-    transformers, 2023, Sec. 3.2: adaLN-zero). Queries and keys have norm 1 before a learned gain (Henry et al.,
-    Query-key normalization for transformers, 2020) and are turned by their places in 1 to 3 dimensions; waves over
+    transformers, 2023, Sec. 3.2: adaLN-zero). Queries and keys are normed (Dehghani et al., Scaling vision
+    transformers to 22 billion parameters, 2023, Sec. 2) and turned by their places in 1 to 3 dimensions; waves over
     the field say at the entrance where in it a token lies. mlp: SwiGLU (Shazeer, 2020) of 2/3·expand·width, which
     has the weights of a GELU of expand·width.
 
@@ -128,17 +128,17 @@ class TokenAttention(nn.Module):
         self.head_width = head_width
         self.project_in = nn.Linear(width, 3 * width)
         self.project_out = nn.Linear(width, width)
-        self.gains = nn.Parameter(torch.ones(2, head_width))
+        self.norm_queries = nn.LayerNorm(head_width, EPSILON, bias=False)
+        self.norm_keys = nn.LayerNorm(head_width, EPSILON, bias=False)
 
     def forward(
         self, h: Float[Tensor, "B L width"], table: Float[Tensor, "two L pairs"], sources: Sequence[Source] = ()
     ) -> Float[Tensor, "B L width"]:
         queries, keys, values = (self.split(part) for part in self.project_in(h).chunk(3, dim=2))
-        gains = self.gains.to(queries.dtype)
-        queries, keys = normed(queries) * gains[0], normed(keys) * gains[1]
+        queries, keys = self.norm_queries(queries), self.norm_keys(keys)
         answer = attend(turn(queries, table), turn(keys, table), values)
         for source in sources:
-            keys, values = normed(self.split(source.keys)) * gains[1], self.split(source.values)
+            keys, values = self.norm_keys(self.split(source.keys)), self.split(source.values)
             answer = answer + attend(queries, keys, values, source.mask)
         return self.project_out(answer.transpose(1, 2).flatten(2))
 
@@ -172,12 +172,6 @@ def modulated(
 ) -> Float[Tensor, "B L width"]:
     """(1 + scale)·norm(h) + shift."""
     return torch.addcmul(shift, F.layer_norm(h, h.shape[2:], eps=EPSILON), 1 + scale)
-
-
-def normed(x: Float[Tensor, "B heads L width"]) -> Float[Tensor, "B heads L width"]:
-    """x over the root of the mean of its squares, found in float32 or finer."""
-    square = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).square().mean(dim=3, keepdim=True)
-    return x * (square + EPSILON).rsqrt().to(x.dtype)
 
 
 def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:

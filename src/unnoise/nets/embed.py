@@ -58,7 +58,7 @@ class Waves(nn.Module):
     def __init__(self, size: int, count: int, bandwidth: float):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.register_buffer("directions", bandwidth * torch.randn(size, count, generator=generator))
+        self.register_buffer("directions", bandwidth * torch.randn(size, count, generator=generator, device="cpu"))
 
     def forward(self, x: Float[Tensor, "B size"]) -> Float[Tensor, "B features"]:
         angles = x @ self.directions.to(x.dtype)

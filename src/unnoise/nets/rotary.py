@@ -48,7 +48,9 @@ def turn(x: Float[Tensor, "B heads L width"], table: Float[Tensor, "two L pairs"
     """x with each pair turned by its angle."""
     cos, sin = table.unbind()
     first, second = x.chunk(2, dim=3)
-    return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=3)
+    return torch.cat(
+        (torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(first * sin, second, cos)), dim=3
+    )
 
 
 __all__ = ["Rotary", "turn"]

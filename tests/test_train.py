@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ from unnoise.train.levels import LEAST, LogitNormal, LogNormal, Uniform
 from unnoise.train.muon import Muon
 from unnoise.train.objective import average
 from unnoise.train.optimiser import Optimiser
-from unnoise.train.uncertainty import Balance
+from unnoise.train.uncertainty import Uncertainty
 
 SCHEDULES = [
     schedules.Linear(), schedules.Cosine(), schedules.Sigmoid(), schedules.Flow(3.0), schedules.Karras(),
@@ -486,12 +487,16 @@ def test_what_may_be_about_to_diverge_replaces_no_checkpoint(tmp_path):
 class Known(Objective):
     """A loss whose mean at each level is known: 0.1·exp(noise/2) + 0.02, times a number of mean 1."""
 
-    learned = 32
+    def beside(self, net):
+        return Uncertainty(32)
 
-    def __call__(self, denoiser, x0, cond, draws):
+    def care(self, config):
+        return replace(config, weight_decay=0.0, clip=0.0)
+
+    def __call__(self, denoiser, x0, cond, draws, beside=None):
         noise = 6 * torch.from_numpy(draws.uniform("level")).float() - 4
         value = (0.1 * (noise / 2).exp() + 0.02) * draws.normal("loss", x0).square().mean(1)
-        return Loss(value, value, noise)
+        return Loss(value, value, noise, beside.balance(value, noise))
 
 
 def test_a_learned_weight_expects_the_mean_loss_of_each_level():
@@ -501,23 +506,22 @@ def test_a_learned_weight_expects_the_mean_loss_of_each_level():
     trainer = Trainer(trainer.denoiser, Known(), trainer.feed, TrainConfig(**fields))
     tick = list(trainer.run())[-1]
     at = torch.linspace(-3.8, 1.8, 30)
-    ratio = trainer._balance.expected(at) / (0.1 * (at / 2).exp() + 0.02)
+    ratio = trainer._beside.net.expected(at) / (0.1 * (at / 2).exp() + 0.02)
     assert (ratio - 1).abs().max() < 0.05
     assert abs(ratio.mean() - 1) < 0.02
     assert tick.loss < 0.5, "what is told is the loss itself, not loss/exp(u) + u"
 
 
 def test_a_learned_weight_divides_the_gradient_by_what_it_expects():
-    balance = Balance(8, TrainConfig(), torch.device("cpu"))
+    net = Uncertainty(8)
     generator = rng.generator("balance")
-    nn.init.normal_(balance.net.slopes, generator=generator)
+    nn.init.normal_(net.slopes, generator=generator)
     noise, a = torch.randn(6, generator=generator), torch.rand(6, generator=generator)
     theta = torch.tensor(2.0, requires_grad=True)
-    loss = Loss(theta * a, a, noise)
-    balance(loss).sum().backward()
-    expected = balance.expected(noise)
+    net.balance(theta * a, noise).sum().backward()
+    expected = net.expected(noise)
     torch.testing.assert_close(theta.grad, (a / expected).sum())
-    torch.testing.assert_close(balance.net.offset.grad, (1 - theta.detach() * a / expected).sum().reshape(1))
+    torch.testing.assert_close(net.offset.grad, (1 - theta.detach() * a / expected).sum().reshape(1))
     made, resolved = build(Weight, {"kind": "learned", "base": {"kind": "edm", "sigma_data": 0.7}}, {Weight: WEIGHTS})
     assert made == w.Learned(w.EDM(0.7))
     assert build(Weight, resolved, {Weight: WEIGHTS})[0] == made

@@ -21,7 +21,8 @@ from unnoise.modality import MODALITIES, Modality, Points
 from unnoise.nets import NETS, Net
 from unnoise.process.gaussian import PROCESSES, Gaussian
 from unnoise.process.schedules import SCHEDULES, Schedule
-from unnoise.train import LEVELS, OBJECTIVES, WEIGHTS, Levels, Objective, TrainConfig, Weight
+from unnoise.samplers import Plan
+from unnoise.train import LEVELS, OBJECTIVES, WEIGHTS, Levels, Objective, TrainConfig, Weight, once
 
 TABLES: Tables = {
     Source: SOURCES,
@@ -50,6 +51,9 @@ NODES: dict[str, tuple[Any, Any]] = {
     "train": (TrainConfig, {}),
     "sample": (Sampling, {}),
 }
+
+
+DEFAULT = {"objective": "regression"}  # what a node is that does not say its kind, though there are several
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,13 @@ class Recipe:
         if isinstance(source, Mixture) and self.modality == Points():
             return exact.Mixture(self.process, source.weights, source.means, source.covariances)
         return None
+
+    def plan(self, sampling: Sampling) -> Plan:
+        """The table of a way of sampling; UserError where what was trained has no answer to its questions."""
+        made = sampling.plan(self.process)
+        if self.objective.once:
+            once.check(made)
+        return made
 
     def denoiser(self) -> NetDenoiser:
         """A fresh network around which all else is as the recipe says; its first weights depend on the seed."""
@@ -237,8 +248,12 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         if key == "data" and given is not None:
             made[key], resolved[key] = given, describe(given, TABLES)
             continue
+        context: dict[str, Any] = {}
+        if key == "objective":  # networks that are trained beside are made as the network itself, unless they say
+            context = {"critic": resolved["net"], "encoder": resolved["net"], "augment": made["augment"].width}
+            node = {"kind": DEFAULT[key], **node} if isinstance(node, Mapping) else node
         try:
-            made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}")
+            made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}", context)
         except UserError as error:
             if key != "data" or known is None:
                 raise
@@ -262,11 +277,15 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
     if not isinstance(recipe.augment, Nothing) and len(recipe.shape) != 3:
         raise UserError(f"{name}: augment: only pictures are augmented, got items of shape {recipe.shape}")
     try:  # a sampler that cannot be written out is told of now, not after the training
-        recipe.sampling.plan(recipe.process)
+        recipe.plan(recipe.sampling)
     except UserError as error:
         raise UserError(f"{name}: sample: {error}") from None
     context = {"shape": recipe.shape, "classes": len(recipe.classes), "augment": recipe.augment.width}
-    _, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
+    net, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
+    try:  # nor what is to be trained beside
+        recipe.objective.beside(net)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     return recipe
 
 

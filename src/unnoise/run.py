@@ -182,7 +182,7 @@ class Run:
         self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
     ) -> Plan:
         """The recipe's plan, or with parts replaced as in `sampling`."""
-        return self.sampling(sampler, steps, grid, **options).plan(self.recipe.process)
+        return self.recipe.plan(self.sampling(sampler, steps, grid, **options))
 
     def labels(self, label: Label, count: int) -> dict[str, Tensor]:
         """The condition for `count` samples: one label for all, or one each; by number or by name. None: the null."""

@@ -74,7 +74,7 @@ def plan_of(
     """A run's plan with parts replaced, and what to call it: the settings that make it again."""
     how = run.sampling(sampler, steps, grid, **pairs(words))
     settings = {"sampler": how.sampler, "steps": how.steps, "grid": how.grid, **(how.options or {})}
-    return how.plan(run.recipe.process), {key: value for key, value in settings.items() if value is not None}
+    return run.recipe.plan(how), {key: value for key, value in settings.items() if value is not None}
 
 
 def called(settings: dict[str, Any]) -> str:

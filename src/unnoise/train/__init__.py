@@ -1,6 +1,6 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
-from unnoise.train import checkpoint, history, posthoc
+from unnoise.train import checkpoint, history, once, posthoc
 from unnoise.train.augmented import Augmented
 from unnoise.train.buckets import Bucketed, feed
 from unnoise.train.checkpoint import Checkpoint
@@ -8,18 +8,24 @@ from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
 from unnoise.train.ema import Averages, Power
 from unnoise.train.flat import fit
+from unnoise.train.gan import GAN
 from unnoise.train.held_out import ByLevel, HeldOut
 from unnoise.train.levels import LEVELS, Levels
 from unnoise.train.loader import Loader
 from unnoise.train.lock import lock
-from unnoise.train.objective import OBJECTIVES, Loss, Objective, Regression
+from unnoise.train.objective import Loss, Objective, Regression
 from unnoise.train.order import Feed, Shuffled
 from unnoise.train.trainer import Diverged, Tick, Trainer
+from unnoise.train.vae import VAE
 from unnoise.train.weights import WEIGHTS, Weight
 
+OBJECTIVES: dict[str, type[Objective]] = {"regression": Regression, "gan": GAN, "vae": VAE}
+
 __all__ = [
+    "GAN",
     "LEVELS",
     "OBJECTIVES",
+    "VAE",
     "WEIGHTS",
     "Augmented",
     "Averages",
@@ -46,5 +52,6 @@ __all__ = [
     "fit",
     "history",
     "lock",
+    "once",
     "posthoc",
 ]

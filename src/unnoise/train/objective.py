@@ -1,37 +1,66 @@
 """What training minimises: the weighted squared error of the network's own answer."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+from torch import nn
 
 from unnoise.denoise import Coefficients, NetDenoiser
+from unnoise.nets import Net
 from unnoise.process import Level
 from unnoise.tensor import Array, Cond, Float, Tensor, align
+from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
 from unnoise.train.levels import Levels, Uniform
+from unnoise.train.uncertainty import Uncertainty
 from unnoise.train.weights import Learned, Simple, Weight
 
 
 class Loss(NamedTuple):
-    """Of each item: value (B,), what is minimised; error (B,), the mean squared error of x_0, without gradient;
-    noise (B,), the noise level log(sigma/alpha) that it was drawn at."""
+    """Of each item: value (B,), what is told; error (B,), the mean squared error of x_0, without gradient; noise
+    (B,), the noise level log(sigma/alpha) that it was drawn at; minimised (B,), what is minimised where that is
+    not the value."""
 
     value: Tensor
     error: Tensor
     noise: Tensor
+    minimised: Tensor | None = None
 
 
 class Objective(ABC):
-    """What the trainer minimises the mean of. It knows no more of diffusion than this."""
+    """What the trainer minimises the mean of. It knows no more of diffusion than this.
 
-    @property
-    def learned(self) -> int:
-        """Features of the network that learns what loss to expect of each noise level; 0: all count as they are."""
-        return 0
+    beside_called: the name of the network that is trained beside, if one is, and of its file in a checkpoint.
+    descends: whether a lower loss is a better network, so that its course can be judged. once: whether the network
+    learns one answer alone, at t = 1, which is the sample (see train.once).
+    """
+
+    beside_called: ClassVar[str] = "beside"
+    descends: ClassVar[bool] = True
+    once: ClassVar[bool] = False
+
+    def beside(self, net: Net) -> nn.Module | None:
+        """A fresh network to be trained beside `net`, which it may be shaped after; none by default."""
+        return None
+
+    def care(self, config: TrainConfig) -> TrainConfig:
+        """How the network beside is trained: as the network itself, unless an objective says otherwise."""
+        return config
 
     @abstractmethod
-    def __call__(self, denoiser: NetDenoiser, x0: Float[Tensor, "B *dims"], cond: Cond, draws: Draws) -> Loss:
-        """The loss of each item of x0 (B, ...) under its conditions, with the random numbers of this step."""
+    def __call__(
+        self,
+        denoiser: NetDenoiser,
+        x0: Float[Tensor, "B *dims"],
+        cond: Cond,
+        draws: Draws,
+        beside: Any = None,
+    ) -> Loss:
+        """The loss of each item of x0 (B, ...) under its conditions, with the random numbers of this step.
+
+        beside: the network trained beside, where there is one: what is minimised holds the losses of both.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,13 +74,25 @@ class Regression(Objective):
     levels: Levels = Uniform()  # noqa: RUF009 (frozen)
     weight: Weight = Simple()  # noqa: RUF009 (frozen)
 
-    def __call__(self, denoiser: NetDenoiser, x0: Float[Tensor, "B *dims"], cond: Cond, draws: Draws) -> Loss:
-        t = self.times(denoiser, draws.uniform("level", self.levels.stratify))
-        return self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
+    beside_called: ClassVar[str] = "uncertainty"
 
-    @property
-    def learned(self) -> int:
-        return self.weight.features if isinstance(self.weight, Learned) else 0
+    def beside(self, net: Net) -> Uncertainty | None:
+        return Uncertainty(self.weight.features) if isinstance(self.weight, Learned) else None
+
+    def care(self, config: TrainConfig) -> TrainConfig:
+        return replace(config, weight_decay=0.0, clip=0.0)
+
+    def __call__(
+        self,
+        denoiser: NetDenoiser,
+        x0: Float[Tensor, "B *dims"],
+        cond: Cond,
+        draws: Draws,
+        beside: Uncertainty | None = None,
+    ) -> Loss:
+        t = self.times(denoiser, draws.uniform("level", self.levels.stratify))
+        loss = self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
+        return loss if beside is None else loss._replace(minimised=beside.balance(loss.value, loss.noise))
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
         """Quantiles (B,) of the levels that are trained, as times."""
@@ -97,6 +138,4 @@ def average(field: Float[Tensor, "B *dims"], mask: Tensor | None = None) -> Floa
     return (field * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"regression": Regression}
-
-__all__ = ["OBJECTIVES", "Loss", "Objective", "Regression", "average"]
+__all__ = ["Loss", "Objective", "Regression", "average"]

@@ -18,6 +18,7 @@ from unnoise.denoise import NetDenoiser
 from unnoise.nets import Net
 from unnoise.tensor import Tensor, align, send
 from unnoise.train import checkpoint, posthoc
+from unnoise.train.beside import Beside
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
@@ -29,7 +30,6 @@ from unnoise.train.objective import Objective
 from unnoise.train.optimiser import Optimiser
 from unnoise.train.order import Feed
 from unnoise.train.transfer import Transfer, transfer
-from unnoise.train.uncertainty import Balance
 
 PATIENCE = 20  # steps in a row without a finite gradient before training stops
 BINS = np.arange(-12, 13)  # of log(sigma/alpha), for the loss by noise level; the outer ones take what lies beyond
@@ -98,8 +98,10 @@ class Trainer:
             warnings.simplefilter("ignore")
             self.averaged = {k: replace(denoiser, net=_net(net)) for k, net in self._averages.nets.items()}
         device = self._flat.vector.device
-        self._balance = Balance(objective.learned, config, device) if objective.learned else None
-        self._random = any(getattr(m, "p", 0) for m in denoiser.net.modules() if "Dropout" in type(m).__name__)
+        beside = self._made_beside()
+        self._beside = None if beside is None else Beside(beside.to(device), objective.care(config))
+        modules = [*denoiser.net.modules(), *(beside.modules() if beside is not None else ())]
+        self._random = any(getattr(m, "p", 0) for m in modules if "Dropout" in type(m).__name__)
         self._failures = 0  # steps in a row
         self._last: Path | None = None
         self._since: list[tuple[Tensor, Tensor]] = []  # (loss, noise level) of the items since the last tick
@@ -150,25 +152,26 @@ class Trainer:
             self.denoiser.net.train()
         for p in self._flat.parameters.values():
             p.grad = None
-        if self._balance is not None:
-            self._balance.begin()
+        if self._beside is not None:
+            self._beside.begin()
         x0, cond = self.feed(before, config.batch)
         draws = Draws(config.seed, "step", before, batch=config.batch)
         cond = self._with_nulls(cond, draws)
+        beside = () if self._beside is None else (self._beside.net,)
         size = -(-config.batch // config.accumulate)
         with self._dropout(before):
             for first in range(0, config.batch, size):
                 rows = slice(first, first + size)
                 part, part_cond = x0[rows], {name: leaf[rows] for name, leaf in cond.items()}
                 with self._autocast(x0.device):
-                    loss = self.objective(self.denoiser, part, part_cond, draws.part(first, len(part)))
-                value = loss.value if self._balance is None else self._balance(loss)
-                (value.sum() / config.batch).backward()
+                    loss = self.objective(self.denoiser, part, part_cond, draws.part(first, len(part)), *beside)
+                minimised = loss.value if loss.minimised is None else loss.minimised
+                (minimised.sum() / config.batch).backward()
                 self._since.append((loss.value.detach(), loss.noise))
                 self._lost.append((~loss.value.detach().isfinite()).sum())
         self._norms.append(self._optimiser.step(config.rate(before)))
-        if self._balance is not None:
-            self._balance.step(config.rate(before))
+        if self._beside is not None:
+            self._beside.step(config.rate(before))
         self.items += config.batch
         self._averages.update(self._flat.vector, before, self.items)
 
@@ -200,8 +203,8 @@ class Trainer:
             "optimiser": self._optimiser.tensors(),
             **{f"ema-{name}": self._average(name) for name in self._averages.vectors},
         }
-        if self._balance is not None:
-            files["uncertainty"] = self._balance.tensors()
+        if self._beside is not None:
+            files[self.objective.beside_called] = self._beside.tensors()
         if self._since:  # stopped between two marks: the next tick speaks of these items too
             loss, noise = (torch.cat(column) for column in zip(*self._since, strict=True))
             files["since"] = {"loss": loss, "noise": noise, "norms": torch.tensor(self._read)}
@@ -233,8 +236,8 @@ class Trainer:
                 self._snapshots = ()
             else:
                 fit(self._average(name), found.tensors(f"ema-{name}"), found.path)
-        if self._balance is not None:
-            self._balance.load(found.tensors("uncertainty"), found.path)
+        if self._beside is not None:
+            self._beside.load(found.tensors(self.objective.beside_called), found.path)
         self.items, self.skipped, self._failures = found.items, found.number("skipped"), found.number("failures")
         self.undefined = found.number("undefined") if "undefined" in found.state else 0  # older versions did not count
         self._last = found.path
@@ -244,6 +247,12 @@ class Trainer:
             alike(("loss", "noise", "norms"), since, found.path)
             self._since = [(since["loss"].to(self._flat.vector.device), since["noise"].to(self._flat.vector.device))]
             self._read = since["norms"].tolist()
+
+    def _made_beside(self) -> torch.nn.Module | None:
+        """A fresh network to train beside, its first weights a function of the seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng.key(self.config.seed, "beside") >> 1)
+            return self.objective.beside(_net(self.denoiser.net))
 
     def _average(self, name: str) -> dict[str, Tensor]:
         """An average as a network's state; its parameters are the average's own, to be written to."""

@@ -6,17 +6,11 @@ improving the training dynamics of diffusion models, 2024). Where u is optimal, 
 the level, so every level counts as its loss relative to what is usual there: 1.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
 from unnoise.nets.embed import Sinusoids
 from unnoise.tensor import Float, Tensor
-from unnoise.train.config import TrainConfig
-from unnoise.train.flat import Flat, fit
-from unnoise.train.objective import Loss
-from unnoise.train.optimiser import Optimiser
 
 
 class Uncertainty(nn.Module):
@@ -31,43 +25,15 @@ class Uncertainty(nn.Module):
     def forward(self, noise: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
         return self.sinusoids(noise) @ self.slopes + self.offset
 
-
-class Balance:
-    """An uncertainty under training: AdamW at the network's own rate, without decay and without clipping."""
-
-    def __init__(self, features: int, config: TrainConfig, device: torch.device):
-        self.net = Uncertainty(features).to(device)
-        self._flat = Flat(self.net)
-        self._optimiser = Optimiser(self._flat, replace(config, weight_decay=0.0, clip=0.0))
-
-    def __call__(self, loss: Loss) -> Float[Tensor, "B"]:
+    def balance(self, value: Float[Tensor, "B"], noise: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
         """loss/exp(u) + u for each item: the gradient of the network that is trained is divided by exp(u)."""
-        u = self.net(loss.noise.float())
-        return loss.value / u.exp() + u
-
-    def begin(self) -> None:
-        """Before the gradients of a step are summed."""
-        for p in self._flat.parameters.values():
-            p.grad = None
-
-    def step(self, lr: float) -> None:
-        """One step; a gradient that is not finite changes nothing, as in the network's own."""
-        self._optimiser.step(lr)
+        u = self(noise.float())
+        return value / u.exp() + u
 
     @torch.no_grad()
     def expected(self, noise: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
         """The loss that is expected at each level: exp(u)."""
-        return self.net(noise).exp()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Its weights and the memory of its optimiser, by name."""
-        return {**self.net.state_dict(), **{f"optimiser.{k}": v for k, v in self._optimiser.tensors().items()}}
-
-    def load(self, tensors: dict[str, Tensor], where: object) -> None:
-        """Takes up what `tensors` gave."""
-        memory = {k.removeprefix("optimiser."): v for k, v in tensors.items() if k.startswith("optimiser.")}
-        fit(self.net.state_dict(), {k: v for k, v in tensors.items() if not k.startswith("optimiser.")}, where)
-        self._optimiser.load(memory, where)
+        return self(noise).exp()
 
 
-__all__ = ["Balance", "Uncertainty"]
+__all__ = ["Uncertainty"]

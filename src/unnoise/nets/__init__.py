@@ -1,6 +1,7 @@
 """Networks: (x, noise level, conditions) → an answer shaped like x. One line in NETS adds one."""
 
 from unnoise.nets.attention import Source
+from unnoise.nets.cost import Cost, count
 from unnoise.nets.dit import DiT
 from unnoise.nets.mlp import MLP
 from unnoise.nets.net import Net
@@ -14,4 +15,4 @@ NETS: dict[str, type[Net]] = {
     "dit": DiT,
 }
 
-__all__ = ["MLP", "NETS", "PRESETS", "DiT", "Net", "ResNet", "Source", "UNet"]
+__all__ = ["MLP", "NETS", "PRESETS", "Cost", "DiT", "Net", "ResNet", "Source", "UNet", "count"]

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import correlate1d
 
 from unnoise.tensor import Array
 
@@ -43,6 +42,8 @@ def ssim(x: npt.NDArray[Any], y: npt.NDArray[Any], span: float = 255.0) -> Array
 
 def _blurred(x: Array) -> Array:
     """The window's mean at every place (N, C, H − 2·RADIUS, W − 2·RADIUS)."""
+    from scipy.ndimage import correlate1d  # asked for rarely, and slow to import
+
     window = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
     window /= window.sum()
     for axis in (2, 3):

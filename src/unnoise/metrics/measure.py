@@ -1,10 +1,13 @@
 """One measured number beside the value that real items reach, and what the two say in words."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+Better: TypeAlias = Literal["lower", "higher", "half"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +17,9 @@ class Measure:
     value and floor are means over draws, spread and floor_spread the standard deviations of one draw;
     the floor is what real items score where samples stand. count: samples in a draw.
     better: "lower", "higher", or "half" where 1/2 is the best.
+    low, high: the 95 % interval of value, and `interval` what it was taken over; None where nothing tells one.
+    features: the numbers that it was read on: "raw", "stored classifier", or the name of features.
+    warning: one sentence where the count is too small to mean anything; else silent.
     """
 
     name: str
@@ -23,8 +29,13 @@ class Measure:
     floor_spread: float
     draws: int
     count: int
-    better: Literal["lower", "higher", "half"]
+    better: Better
     protocol: str
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    features: str = "raw"
+    warning: str = ""
 
     @property
     def gap(self) -> float:
@@ -66,38 +77,47 @@ def row(
     values: npt.ArrayLike,
     floors: npt.ArrayLike,
     *,
-    better: Literal["lower", "higher", "half"],
+    better: Better,
     count: int,
     protocol: str,
     share_of: int = 0,
+    alone: Sequence[float] = (0.0, 0.0),
+    **known: Any,
 ) -> Measure:
-    """A Measure from the values of single draws.
+    """A Measure from the values of single draws; `known` are its fields beyond them.
 
     share_of: where the floor is one share counted among so many items, not a mean of draws; its spread is
-    then the binomial one of a draw of `count`.
+    then the binomial one of a draw of `count`. alone: the spread of a draw, of samples and of real items, as it is
+    known from within where there is but one.
     """
     value, floor = np.atleast_1d(values).astype(np.float64), np.atleast_1d(floors).astype(np.float64)
     mean = float(floor.mean())
-    if share_of:
-        p = (mean * share_of + 1) / (share_of + 2)  # Laplace's rule: a share of 0 or 1 has a spread too
-        floor_spread = float(np.sqrt(p * (1 - p) / count))
-    else:
-        floor_spread = _spread(floor)
+    floor_spread = share_spread(mean, share_of, count) if share_of else _spread(floor, alone[1])
     return Measure(
         name=name,
         value=float(value.mean()),
-        spread=_spread(value),
+        spread=_spread(value, alone[0]),
         floor=mean,
         floor_spread=floor_spread,
         draws=len(value),
         count=count,
         better=better,
         protocol=protocol,
+        **known,
     )
 
 
-def _spread(values: npt.NDArray[np.float64]) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+def share_spread(share: float, among: int, count: int) -> float:
+    """The deviation of a share of `count` items, known as that of `among` others.
+
+    By Laplace's rule: a share of 0 or 1 has a spread too.
+    """
+    p = (share * among + 1) / (among + 2)
+    return float(np.sqrt(p * (1 - p) / count))
 
 
-__all__ = ["Measure", "row"]
+def _spread(values: npt.NDArray[np.float64], alone: float) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else alone
+
+
+__all__ = ["Better", "Measure", "row", "share_spread"]

@@ -1,39 +1,34 @@
 """How samples are judged: which items they stand against, how many, how often, and by which measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from unnoise.config import UserError, nearest
-from unnoise.data import Items, Source, World, join
+from unnoise.config import UserError, choose, nearest
+from unnoise.data import Items, Source, World
 from unnoise.metrics.classifier import CLASSIFIERS, Classifier
-from unnoise.metrics.distances import frechet, sliced_wasserstein
-from unnoise.metrics.measure import Measure, row
-from unnoise.metrics.neighbours import (
-    coverage,
-    density,
-    match,
-    precision,
-    recall,
-    two_sample,
-)
+from unnoise.metrics.interval import about, clipped, of_share, over_draws, over_halves
+from unnoise.metrics.lots import Features, Lot, gathered, some, stratified
+from unnoise.metrics.measure import Measure, row, share_spread
+from unnoise.metrics.neighbours import match
+from unnoise.metrics.rules import COPIES, MEASURES
 from unnoise.modality import Modality
-from unnoise.rng import host, key
+from unnoise.rng import key
 
 FLOORS = 20  # draws of real items that the floor of a finite source is the mean of
+FEW_FLOORS = 5  # the same on features that were asked for: a large network reads every item of them
 HELD_OUT = ("test", "validation")  # the parts that samples may stand against
-COPIES = 0.01  # the share of held-out items that count as near-copies: the threshold's quantile
 PLANE = 6  # points of more dimensions are judged in smaller draws: their neighbours cost more
 LEAST, FEW = 7, 16  # held-out items that neighbours can be asked of; samples drawn where there are fewer
 MANY, MOST = 1000, 5000  # items of a draw at most: of many dimensions, and of points in up to PLANE
+BESIDE = ("training", "labels")  # what is read beside the training part, not against held-out items
 
-Better = Literal["lower", "higher", "half"]
 Raw = npt.NDArray[Any]
+Kind = Literal["distances", "features", "probabilities"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +41,9 @@ class Protocol:
     no neighbourhoods to speak of: then near-copies and labels alone are told.
 
     modality: in whose distances all is measured, so that columns of different units count alike; silent: raw units.
+    features: what features and probabilities are read with; silent: the stored classifier of the source.
+    measures: names of MEASURES, or "all" that can be asked; silent: the standard table. Named measures are read on
+    `features` where these are given, the standard table's neighbours always on raw items.
     """
 
     source: Source
@@ -54,6 +52,8 @@ class Protocol:
     against: str = "test"
     classifier: Classifier | None = None
     modality: Modality | None = None
+    features: Features | None = None
+    measures: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.count < LEAST:
@@ -61,6 +61,11 @@ class Protocol:
                 f"a protocol has at least 1 draw of {LEAST} samples (5 neighbours are asked), "
                 f"got {self.draws} of {self.count}"
             )
+        for name in self.measures or ():
+            if name != "all":
+                choose("measure", name, MEASURES)
+                if missing := self._missing(name):
+                    raise UserError(missing)
 
     @cached_property
     def references(self) -> list[Items]:
@@ -87,16 +92,52 @@ class Protocol:
         known = [part.cond for part in pool]
         # Rows are chosen before any is read: the training part may be larger than memory.
         rows = Items(np.arange(left), {name: np.concatenate([cond[name] for cond in known]) for name in known[0]})
-        lots = [_gathered(pool, stratified(rows, self.count, i)) for i in range(FLOORS)]
+        lots = [gathered(pool, stratified(rows, self.count, i)) for i in range(FLOORS)]
         return [(lot, self.references[0]) for lot in lots]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The measures that are asked, in their order."""
+        asked = self._standard if self.measures is None else self.measures
+        if "all" in asked:
+            asked = tuple(name for name in MEASURES if not self._missing(name))
+        compared = [name for name in asked if MEASURES[name].numbers not in BESIDE]
+        if compared and len(self.references[0]) < LEAST:
+            asked = tuple(name for name in asked if name not in compared)
+            if self.measures is not None and not asked:
+                raise UserError(
+                    f"{self.against} holds {len(self.references[0])} items, and {', '.join(compared)} take "
+                    f"{LEAST} at least"
+                )
+        return tuple(dict.fromkeys(asked))
+
+    @property
+    def _standard(self) -> tuple[str, ...]:
+        """What a report tells of this kind of data."""
+        image, judged = self.source.raw == "image", self.features or self.classifier
+        names = ["frechet"] if judged and (image or self.features) else []
+        names += ["kid"] if self.features else []
+        names += [] if image else ["sliced_wasserstein"]
+        names += ["two_sample", "coverage", *(("density", "precision", "recall") if image else ())]
+        # Of points without end none can be copied.
+        names += ["near_copies"] if image or not isinstance(self.source, World) else []
+        return (*names, *(["label_accuracy"] if self.source.classes else []))
+
+    def _missing(self, name: str) -> str:
+        """Why a measure cannot be asked of this data; silent where it can."""
+        numbers = MEASURES[name].numbers
+        if numbers == "features" and not (self.features or self.classifier):
+            return f"{name} is read on features, and no classifier is stored for {self.source.name}: give --features"
+        if numbers == "probabilities" and not hasattr(self.features, "probabilities"):
+            return f"{name} is read on class probabilities: give --features that have them, such as inception"
+        if numbers == "labels" and not self.source.classes:
+            return f"{name} is read on labels, and {self.source.name} has none"
+        return ""
 
     @cached_property
     def floors(self) -> dict[str, list[float]]:
         """What the comparisons with real items read where real items stand: known once, for all samples."""
-        return {
-            name: [rule(self._near(real.items), self._near(held.items)) for real, held in self.reals]
-            for name, (rule, _, _) in self._comparisons.items()
-        }
+        return self._compare((self._lot(real.items), self._held[id(held)]) for real, held in self.reals)
 
     @property
     def labels(self) -> npt.NDArray[np.int64] | None:
@@ -112,77 +153,94 @@ class Protocol:
             raise UserError(
                 f"this protocol takes samples of the shape {(self.draws, self.count, *item)}, got {samples.shape}"
             )
-        pairs = list(zip(samples, self.references, strict=True))
-        rows = [
-            row(
-                name,
-                [rule(self._near(lot), self._near(ref.items)) for lot, ref in pairs],
-                self.floors[name],
-                better=better,
-                count=self.count,
-                protocol=f"{text}; {self._against}",
-            )
-            for name, (rule, better, text) in self._comparisons.items()
-        ]
+        held = [self._held[id(items)] for items in self.references]
+        pairs = zip((self._lot(part) for part in samples), held, strict=True)
+        alone: dict[str, tuple[float, float]] = {}
+        if self.draws == 1:  # then the spread of a draw is known from within it alone
+            pairs = list(pairs)
+            real = self._lot(self.reals[0][0].items)
+            alone = {name: (self._within(name, *pairs[0]), self._within(name, real, held[0])) for name in self.compared}
+        values = self._compare(pairs)
+        rows = [self._row(name, values[name], *alone.get(name, (0.0, 0.0))) for name in self.compared]
         return rows + self._beside_training(samples, labels)
 
-    def _near(self, raw: Raw) -> Raw:
-        """Raw items in the numbers that distances are read in."""
-        return raw if self.modality is None else self.modality.distances(raw)
+    @property
+    def compared(self) -> list[str]:
+        """Those of the measures that hold samples against held-out items."""
+        return [name for name in self.names if MEASURES[name].numbers not in BESIDE]
+
+    @cached_property
+    def _held(self) -> dict[int, Lot]:
+        """The lots that stand against samples, by the identity of their items: each is read once."""
+        return {id(items): self._lot(items.items) for items in self.references}
+
+    def _lot(self, raw: Raw) -> Lot:
+        return Lot(raw, self.modality, self.features or self.classifier)
+
+    def _kind(self, name: str) -> Kind:
+        """The numbers that a comparison is read on."""
+        numbers = MEASURES[name].numbers
+        if numbers == "either":
+            return "features" if self.measures is not None and self.features is not None else "distances"
+        return "probabilities" if numbers == "probabilities" else "features"
+
+    def _compare(self, pairs: Iterable[tuple[Lot, Lot]]) -> dict[str, list[float]]:
+        """Every comparison of every pair of lots, samples (or real items in their place) and real items."""
+        found: dict[str, list[float]] = {name: [] for name in self.compared}
+        for i, (x, real) in enumerate(pairs):
+            for name, values in found.items():
+                if i < max(self.draws, FEW_FLOORS) or self.features is None or self._kind(name) == "distances":
+                    values.append(MEASURES[name].of(*self._numbers(name, x, real)))
+        return found
+
+    def _numbers(self, name: str, x: Lot, real: Lot) -> tuple[Raw, Raw]:
+        rows = some(len(x), MEASURES[name].most)
+        kind = self._kind(name)
+        return getattr(x, kind)[rows], getattr(real, kind)[rows]
+
+    def _within(self, name: str, x: Lot, real: Lot) -> float:
+        return over_halves(MEASURES[name].of, *self._numbers(name, x, real))
+
+    def _row(self, name: str, values: list[float], own: float, real: float) -> Measure:
+        """The row of a comparison; own, real: the spread of a draw, where there is but one."""
+        rule, kind = MEASURES[name], self._kind(name)
+        count = min(self.count, rule.most)
+        raw = kind == "distances"
+        whose = f"{self.features.name}'s" if self.features else "the stored classifier's"
+        of = "" if raw else f"{' of' if rule.numbers == 'features' else ', on'} {whose} {kind}"
+        columns = int(np.prod(getattr(self._held[id(self.references[0])], kind).shape[1:]))
+        many = len(self.floors[name])
+        low, high = clipped(over_draws(values) or about(values[0], own), rule.span)
+        return row(
+            name,
+            values,
+            self.floors[name],
+            better=rule.better,
+            count=count,
+            protocol=f"{rule.text}{of}; {self._against(many)}",
+            alone=(own, real),
+            low=low,
+            high=high,
+            interval=f"{self.draws} draws" if self.draws > 1 else f"halves of {self.count:,} items",
+            features="raw" if raw else self._reader,
+            warning=rule.warning(count, columns),
+        )
 
     @property
-    def _against(self) -> str:
+    def _reader(self) -> str:
+        return self.features.name if self.features else "stored classifier"
+
+    def _against(self, floors: int) -> str:
         if isinstance(self.source, World):
             return f"{self.count} samples against {self.count} fresh real items; floor: fresh real items"
         return (
             f"{self.count} samples against {self.count} of {self.against}; "
-            f"floor: {FLOORS} stratified draws of {self.count} other real items"
+            f"floor: {floors} stratified draws of {self.count} other real items"
         )
 
-    @cached_property
-    def _comparisons(self) -> dict[str, tuple[Callable[[Raw, Raw], float], Better, str]]:
-        """name → rule(samples, real), which way is better, what it is."""
-        if len(self.references[0]) < LEAST:
-            return {}
-        two: dict[str, tuple[Callable[[Raw, Raw], float], Better, str]] = {
-            "two_sample": (two_sample, "half", "leave-one-out accuracy of the nearest neighbour"),
-            "coverage": (
-                lambda x, real: coverage(real, x),
-                "higher",
-                "share of real items with a sample nearer than their 5th real neighbour",
-            ),
-        }
-        if self.source.raw != "image":
-            text = "sliced 2-Wasserstein distance, 128 directions"
-            return {"sliced_wasserstein": (sliced_wasserstein, "lower", text), **two}
-        if (judge := self.classifier) is not None:
-            seen: dict[int, Raw] = {}  # features of real items, by identity: self holds these alive
-
-            def features(real: Raw) -> Raw:
-                if id(real) not in seen:
-                    seen[id(real)] = judge.features(real)
-                return seen[id(real)]
-
-            first: dict[str, tuple[Callable[[Raw, Raw], float], Better, str]] = {
-                "frechet": (
-                    lambda x, real: frechet(judge.features(x), features(real)),
-                    "lower",
-                    "Fréchet distance of the stored classifier's features",
-                )
-            }
-            two = {**first, **two}
-        return {
-            **two,
-            "density": (lambda x, real: density(real, x), "higher", "real 5-neighbour balls around a sample, over 5"),
-            "precision": (
-                lambda x, real: precision(real, x), "higher", "share of samples in a real 5-neighbour ball"
-            ),
-            "recall": (lambda x, real: recall(real, x), "higher", "share of real items in a sample's 5-neighbour ball"),
-        }  # fmt: skip
-
     def _beside_training(self, samples: Raw, labels: npt.NDArray[np.int64] | None) -> list[Measure]:
-        """Near-copies of training items (but of points without end) and the accuracy of labels, where asked for."""
-        copied, named = self.source.raw == "image" or not isinstance(self.source, World), labels is not None
+        """Near-copies of training items and the accuracy of labels, where they are asked."""
+        copied, named = "near_copies" in self.names, "label_accuracy" in self.names and labels is not None
         if not copied and not named:
             return []
         train, held_out = self.source.split("train"), self.source.split(self.against)
@@ -190,47 +248,94 @@ class Protocol:
             held_out = Items(*held_out.take(np.arange(min(self.count, len(held_out)))))
         elif len(held_out) > MOST:  # enough for a share of one percent
             held_out = Items(*held_out.take(stratified(held_out, MOST, 0)))
-        matches = [match(self._near(lot), train.items, self._near) for lot in samples]
-        matched = match(self._near(held_out.items), train.items, self._near)
+        near = Lot(held_out.items, self.modality)
+        matches = [match(self._lot(lot).distances, train.items, self._near) for lot in samples]
+        matched = match(near.distances, train.items, self._near)
         rows: list[Measure] = []
         if copied:
             threshold = float(np.quantile(matched[1], COPIES))
             rows.append(
-                row(
+                self._share(
                     "near_copies",
-                    [(distance < threshold).mean() for _, distance in matches],
-                    (matched[1] < threshold).mean(),
-                    better="lower",
-                    count=self.count,
-                    share_of=len(held_out),
-                    protocol=f"share of samples nearer than {threshold:.3g} to a training item, the 1st "
+                    [(distance, matched[1]) for _, distance in matches],
+                    (matched[1], matched[1]),
+                    f"share of samples nearer than {threshold:.3g} to a training item, the 1st "
                     f"percentile of {self.against} items' nearest distances; floor: {self.against} items",
                 )
             )
-        if labels is not None:
-            judge = self.classifier
+        if named and labels is not None:
+            judge = self.judge
 
             def names(items: Raw, nearest: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
                 return judge.predict(items) if judge is not None else train.cond["label"][nearest]
 
-            who = "the stored classifier" if judge is not None else "the nearest training item"
-            pairs = zip(samples, matches, labels, strict=True)
+            if judge is None:
+                who, reader = "the nearest training item", "raw"
+            elif judge is self.classifier:
+                who, reader = "the stored classifier", "stored classifier"
+            else:
+                who, reader = f"the {self._reader}", self._reader
             rows.append(
-                row(
+                self._share(
                     "label_accuracy",
-                    [(names(lot, index) == asked).mean() for lot, (index, _), asked in pairs],
-                    (names(held_out.items, matched[0]) == held_out.cond["label"]).mean(),
-                    better="higher",
-                    count=self.count,
-                    share_of=len(held_out),
-                    protocol=f"share of samples that {who} gives the label asked for; floor: {self.against} items",
+                    [
+                        (names(lot, index), asked)
+                        for lot, (index, _), asked in zip(samples, matches, labels, strict=True)
+                    ],
+                    (names(held_out.items, matched[0]), held_out.cond["label"]),
+                    f"share of samples that {who} gives the label asked for; floor: {self.against} items",
+                    reader,
                 )
             )
         return rows
 
+    @property
+    def judge(self) -> Classifier | None:
+        """Who says what label an item has: the stored classifier, or features that have labels; None: the neighbour."""
+        return self.classifier or (self.features if isinstance(self.features, Classifier) else None)
 
-def protocol(source: Source, against: str = "test", modality: Modality | None = None) -> Protocol:
-    """The standard protocol of a source, in the distances of `modality`.
+    def _share(
+        self,
+        name: str,
+        pairs: Sequence[tuple[Raw, Raw]],
+        real: tuple[Raw, Raw],
+        text: str,
+        reader: str = "raw",
+    ) -> Measure:
+        """The row of a share: of samples in each draw, and of the held-out items in their place."""
+        rule, among = MEASURES[name], len(real[0])
+        values = [rule.of(*pair) for pair in pairs]
+        floor, total = rule.of(*real), self.draws * self.count
+        low, high = of_share(float(np.mean(values)), total)
+        return row(
+            name,
+            values,
+            [floor],
+            better=rule.better,
+            count=self.count,
+            protocol=text,
+            share_of=among,
+            alone=(share_spread(values[0], self.count, self.count), 0.0),
+            low=low,
+            high=high,
+            interval=f"{total:,} items",
+            features=reader,
+            warning=rule.warning(min(self.count, among), 0),
+        )
+
+    def _near(self, raw: Raw) -> Raw:
+        """Raw items in the numbers that distances are read in."""
+        return Lot(raw, self.modality).distances
+
+
+def protocol(
+    source: Source,
+    against: str = "test",
+    modality: Modality | None = None,
+    features: Features | None = None,
+    measures: tuple[str, ...] | None = None,
+) -> Protocol:
+    """The standard protocol of a source, in the distances of `modality`; features and measures as in Protocol.
 
     What is finite: as many samples in a draw as there are held-out items, 1000 at most (points in up to 6
     dimensions: 5000), in 5 draws of pictures (digits: of 540, with the stored classifier) or 20 of numbers. Worlds:
@@ -250,30 +355,7 @@ def protocol(source: Source, against: str = "test", modality: Modality | None = 
         left = sum(len(source.split(part)) for part in ("train", "validation") if part != against)
         draws, count = 5 if source.raw == "image" else 20, min(len(items), left, most)
         count = count if count >= LEAST else FEW
-    return Protocol(source, draws, count, against, judge, modality)
-
-
-def _gathered(parts: Sequence[Items], rows: npt.NDArray[np.int64]) -> Items:
-    """The items at these places of the parts, one part after the other; rows ascend."""
-    ends = np.cumsum([0, *map(len, parts)])
-    inside = [rows[(rows >= first) & (rows < end)] - first for first, end in pairwise(ends)]
-    return join(*(Items(*part.take(own)) for part, own in zip(parts, inside, strict=True)))
-
-
-def stratified(items: Items, n: int, seed: int) -> npt.NDArray[np.int64]:
-    """Indices of n items at random, each label with its share to the nearest whole item: (n,) ascending."""
-    rng = host("stratified", seed)
-    order = rng.permutation(len(items))
-    if n < len(items) and "label" in items.cond:
-        label = items.cond["label"][order]
-        # The i-th of a label's items, in random order, stands at (i + 1/2) / size: the first n by this
-        # place hold every label in proportion.
-        place = np.empty(len(items))
-        for kind in np.unique(label):
-            rows = np.flatnonzero(label == kind)
-            place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-        order = order[np.argsort(place, kind="stable")]
-    return np.sort(order[:n])
+    return Protocol(source, draws, count, against, judge, modality, features, measures)
 
 
 __all__ = ["FLOORS", "Protocol", "protocol", "stratified"]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from unnoise.metrics.distances import flat
 from unnoise.metrics.neighbours import squared_distances
@@ -18,6 +17,8 @@ def wasserstein(x: npt.NDArray[Any], y: npt.NDArray[Any], p: float = 2.0) -> flo
     """
     if len(x) != len(y) or not len(x):
         raise ValueError(f"a pairing takes two sets of one size, got {len(x)} and {len(y)} items")
+    from scipy.optimize import linear_sum_assignment  # as slow to import as all the rest of this room
+
     centre = flat(y).mean(axis=0)
     cost = squared_distances(flat(x) - centre, flat(y) - centre) ** (p / 2)
     rows, columns = linear_sum_assignment(cost)

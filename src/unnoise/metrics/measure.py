@@ -17,7 +17,7 @@ class Measure:
     value and floor are means over draws, spread and floor_spread the standard deviations of one draw;
     the floor is what real items score where samples stand. count: samples in a draw.
     better: "lower", "higher", or "half" where 1/2 is the best.
-    low, high: the 95 % interval of value, and `interval` what it was taken over; None where nothing tells one.
+    values: those of the single draws, in their order. low, high: the 95 % interval of value, and `interval` what it was taken over; None where nothing tells one.
     features: the numbers that it was read on: "raw", "stored classifier", or the name of features.
     warning: one sentence where the count is too small to mean anything; else silent.
     """
@@ -31,6 +31,7 @@ class Measure:
     count: int
     better: Better
     protocol: str
+    values: tuple[float, ...] = ()
     low: float | None = None
     high: float | None = None
     interval: str = ""
@@ -103,6 +104,7 @@ def row(
         count=count,
         better=better,
         protocol=protocol,
+        values=tuple(value.tolist()),
         **known,
     )
 

@@ -15,7 +15,7 @@ FLOORS = {
     "process": 2,
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
-    **dict.fromkeys(["metrics", "distill"], 5),
+    **dict.fromkeys(["metrics", "conformance", "distill"], 5),
     **dict.fromkeys(["recipe", "run", "training"], 6),
     **dict.fromkeys(["advise", "report", "comparison"], 7),
     "serve": 8,

@@ -1,0 +1,193 @@
+"""What a table is worth: the noise levels it really stands at, its order, its exactness, its error where people live.
+
+All of it by algebra on Gaussian data, so that no number here has a standard error.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unnoise.config import UserError
+from unnoise.conformance.unrolled import Unrolled, local
+from unnoise.process import Gaussian
+from unnoise.process.schedule import Schedule
+from unnoise.samplers import SAMPLERS, Plan
+from unnoise.samplers import plan as write
+from unnoise.samplers.moments import gaussian_moments
+from unnoise.tensor import Array
+
+DIRECTIONS, DECAY = 32, 1.5  # the Gaussian data: variances i^−1.5 of mean 1, as pictures have them, about a mean of 0.5
+LOWEST = 0.1  # sigma/alpha down to which orders are read: below, the last jump onto 0 is near
+STEPS = (10, 20, 40, 80)  # step counts that an order is read from
+FEW = (5, 8, 10, 20)  # where people live
+
+
+def spectrum() -> tuple[Array, Array]:
+    """Mean and variance (d,) of the data that tables are judged on."""
+    variance = np.arange(1, DIRECTIONS + 1) ** -DECAY
+    return np.full(DIRECTIONS, 0.5), variance * (DIRECTIONS / variance.sum())
+
+
+def levels(wide: Unrolled, schedule: Schedule) -> tuple[Array, Array]:
+    """alpha and sigma at which each question and the sample really stand: (R + 1,), (R + 1,).
+
+    Whatever is answered with the same x0 = c throughout must be at alpha·c + sigma·noise when the denoiser is asked
+    at (alpha, sigma): the sum of the data columns is alpha, the root of the squares of start and noises is sigma.
+    """
+    data = wide.in_data().forms
+    first = float(schedule.sigma(np.array(wide.start))), float(schedule.alpha(np.array(wide.start)))
+    noise = np.hypot(data[:, 0] * first[0], np.linalg.norm(data[:, 1 + wide.rows :], axis=1))
+    return data[:, 1 : 1 + wide.rows].sum(axis=1) + data[:, 0] * first[1], noise
+
+
+def displaced(wide: Unrolled, schedule: Schedule) -> Array:
+    """How far off each question's noise level is, log(sigma/alpha) as it stands less as it was told: (R,)."""
+    alpha, sigma = levels(wide, schedule)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        there = np.log(sigma[:-1] / alpha[:-1])
+    off = there + schedule.logsnr(wide.t) / 2
+    return np.where(np.isfinite(off), off, 0.0)  # at alpha = 0 nothing is told, so nothing is off
+
+
+def law_error(wide: Unrolled, schedule: Schedule, lowest: float = LOWEST) -> float:
+    """The largest W2 of a question's law from the truth's, down to a noise level: root mean square over directions.
+
+    Questions inside a step of several stages are rough by design: of each three in a row the nearest counts.
+    """
+    mean, variance = spectrum()
+    center, spread = (part[:-1] for part in wide.on_gaussian(schedule, mean, variance))
+    alpha, sigma = schedule.alpha(wide.t)[:, None], schedule.sigma(wide.t)[:, None]
+    off = np.square(center - alpha * mean) + np.square(np.sqrt(spread) - np.sqrt(alpha**2 * variance + sigma**2))
+    error = np.sqrt(off.mean(axis=1)) / np.sqrt(alpha**2 + sigma**2)[:, 0]
+    nearest = np.minimum.reduce([error, np.append(error[1:], np.inf), np.append(np.inf, error[:-1])])
+    kept = (sigma >= lowest * alpha)[:, 0]
+    kept[:2] = False  # the first stands at the start itself, and the second's neighbours with it
+    if not kept.any():
+        raise UserError(f"no question stands above sigma/alpha = {lowest:g}: too few steps to tell an order")
+    return float(nearest[kept].max())
+
+
+def order(counts: Sequence[int], errors: Sequence[float], floor: float = 1e-11) -> float:
+    """The median slope of log error over doublings above a floor, in steps; nan where fewer than two are above it."""
+    x, y = np.log(np.asarray(counts, float)), np.asarray(errors, float)
+    kept = np.isfinite(y) & (y > floor)
+    if kept.sum() < 2:
+        return float("nan")
+    x, y = x[kept], np.log(y[kept])
+    return float(np.median(-np.diff(y) / np.diff(x)))
+
+
+def distance(plan: Plan, schedule: Schedule) -> float:
+    """W2 of what a plan draws from the truth, root mean square over directions; from the prior, onto the clean end."""
+    mean, variance = spectrum()
+    center, spread = gaussian_moments(plan, schedule, mean, variance, exact_start=False)
+    off = np.square(center - mean) + np.square(np.sqrt(np.maximum(spread, 0)) - np.sqrt(variance))
+    return float(np.sqrt(off.mean()))
+
+
+def exactness(wide: Unrolled, schedule: Schedule, degrees: int = 4) -> Array:
+    """What each step makes of D(lambda) = ((lambda − lambda_r)/h)^k over what it should, k = 0 .. : (R, degrees).
+
+    With x = 0 at question r the exact state at r + 1 is sigma·∫ e^lambda·D(lambda) d lambda. A step whose ratios are 1
+    up to k = p − 1 is of order p; nan where lambda is infinite or the integral is 0.
+    """
+    table, lam = local(wide), schedule.logsnr(np.append(wide.t, wide.end)) / 2
+    sigma = schedule.sigma(np.append(wide.t, wide.end))
+    found = np.full((wide.rows, degrees), np.nan)
+    for row in range(wide.rows):
+        h = lam[row + 1] - lam[row]
+        if not np.isfinite(h) or h == 0:
+            continue
+        back = [row - k for k in range(table.shape[1] - 2) if row - k >= 0]
+        places = (lam[back] - lam[row]) / h
+        for k in range(degrees):
+            used = table[row, 1 : 1 + len(back)]
+            with np.errstate(invalid="ignore"):
+                made = float(np.where(used != 0, used * places**k, 0.0).sum())
+            found[row, k] = made / (sigma[row + 1] * np.exp(lam[row]) * _moment(k, h))
+    return found
+
+
+def _moment(k: int, h: float) -> float:
+    """∫ over a step of e^(lambda − lambda_r)·((lambda − lambda_r)/h)^k = h·∫_0^1 e^(h·u)·u^k du, by series."""
+    total, term = 0.0, 1.0
+    for n in range(400):
+        total += term / (n + k + 1)
+        term *= h / (n + 1)
+        if abs(term) < 1e-18 * abs(total) and n > abs(h):
+            break
+    return h * total
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Cells in which a table is not the rule that it names, both in the normal form of `local`."""
+
+    rule: str
+    theirs: Array  # (R, columns)
+    ours: Array
+
+    @property
+    def cells(self) -> list[tuple[int, int, float, float]]:
+        """(row, column, theirs, ours) where they differ by more than rounding, the largest difference first."""
+        size = np.maximum(np.abs(self.theirs), np.abs(self.ours))
+        far = np.abs(self.theirs - self.ours) > 1e-3 * np.maximum(size, 1e-2 * size.max(axis=1, keepdims=True))
+        rows, columns = np.nonzero(far)
+        found = [
+            (int(r), int(c), float(self.theirs[r, c]), float(self.ours[r, c]))
+            for r, c in zip(rows, columns, strict=True)
+        ]
+        return sorted(found, key=lambda cell: -abs(cell[2] - cell[3]))
+
+
+def departure(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02) -> Departure | None:
+    """The rule of that name over the times that a table asked at, and both side by side; None where none fits.
+
+    fitted: how far apart, in log(sigma/alpha), two questions may be and still be the same one.
+    """
+    if rule not in SAMPLERS:
+        return None
+    schedule = process.schedule
+    unique = [t for i, t in enumerate(wide.t) if i == 0 or t < wide.t[i - 1] - 1e-9]
+    for stride in (1, 2, 3):
+        grid = [*unique[::stride], wide.end]
+        try:
+            ours = Unrolled.of(write(rule, process, grid=grid))
+        except UserError:
+            continue
+        if ours.rows != wide.rows:
+            continue
+        told = schedule.logsnr(np.stack([ours.t, wide.t])) / 2
+        apart = np.abs(told[0] - told[1])
+        if np.all(~np.isfinite(told).all(axis=0) | (apart <= fitted)):
+            return Departure(rule, local(wide), local(ours))
+    return None
+
+
+def finite(write_at: Callable[[int], Unrolled], counts: Sequence[int]) -> dict[int, str]:
+    """What went wrong at each of these step counts; "" where nothing did."""
+    return {steps: _failure(write_at, steps) for steps in counts}
+
+
+def _failure(write_at: Callable[[int], Unrolled], steps: int) -> str:
+    try:
+        return "" if np.isfinite(write_at(steps).forms).all() else "not finite"
+    except (UserError, ArithmeticError, ValueError, IndexError, TypeError) as error:
+        return str(error).splitlines()[0]
+
+
+__all__ = [
+    "FEW",
+    "STEPS",
+    "Departure",
+    "departure",
+    "displaced",
+    "distance",
+    "exactness",
+    "finite",
+    "law_error",
+    "levels",
+    "order",
+    "spectrum",
+]

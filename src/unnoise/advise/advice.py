@@ -52,7 +52,7 @@ class Story:
     """What is known of a run: its history, how it was to train, its data's size and what was measured.
 
     rows: records of metrics.jsonl; count: items of the training part, 0 where unknown or without end;
-    nodes: the resolved recipe; measures: rows of metrics.json by name.
+    nodes: the resolved recipe; measures: rows of metrics.json by name; descends: whether a lower loss is better at all.
     """
 
     rows: Sequence[Row]
@@ -60,6 +60,7 @@ class Story:
     count: int = 0
     nodes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     measures: Mapping[str, Row] = field(default_factory=dict[str, Row])
+    descends: bool = True
 
     @property
     def items(self) -> int:
@@ -89,7 +90,10 @@ def advise(run: Run) -> list[Finding]:
 
 def story(run: Run) -> Story:
     """What a run folder knows of itself."""
-    return Story(run.history, run.recipe.train, _count(run), run.recipe.nodes, _measures(run))
+    recipe = run.recipe
+    return Story(
+        run.history, recipe.train, _count(run), recipe.nodes, _measures(run), descends=recipe.objective.descends
+    )
 
 
 def judge(told: Story) -> list[Finding]:
@@ -121,7 +125,7 @@ def _unstable(told: Story) -> Finding | None:
     if spike > SPIKE:
         signs.append(f"the gradient's norm rose to {spike:.1f} times its median")
     least = _smoothed(items, loss)
-    if len(least) > 3 and least[-1] > 1.2 * least.min():
+    if told.descends and len(least) > 3 and least[-1] > 1.2 * least.min():
         signs.append(f"the training loss rose from {least.min():.4g} to {least[-1]:.4g}")
     if not signs:
         return None
@@ -202,7 +206,7 @@ def _short(told: Story) -> Finding | None:
         sentence = f"Too short: {steps:,} steps are fewer than the {STEPS} that a network needs to find its feet"
         sentence += f"; the training loss is {loss[-1]:.4g}." if len(loss) else "."
         return Finding("too short", sentence, figures, (f"train.items={more}",))
-    if fall <= FALL and not (fall > STEADY and fall > 0.8 * before):
+    if not told.descends or fall <= FALL and not (fall > STEADY and fall > 0.8 * before):
         return None
     ratio = float(np.clip(fall / before if before > 0 else 0.5, 0.25, 0.9))  # each doubling gains so much of the last
     doublings = int(np.clip(np.ceil(np.log(STEADY / fall) / np.log(ratio)), 1, 4))
@@ -240,6 +244,8 @@ def _fine(told: Story) -> Finding:
     _, held = told.held
     figures: dict[str, float | int] = {"fall": fall}
     sentence = f"Fine: the last doubling of items changed the {what} loss by {100 * fall:.1f} %"
+    if not told.descends:
+        figures, sentence = {}, "Fine as far as numbers tell: of a game between two networks no loss tells the course"
     if len(held):
         figures |= {"held_out": held[-1], "least": held.min()}
         sentence += f", and the held-out loss stands at {held[-1]:.4g}, its least {held.min():.4g}"

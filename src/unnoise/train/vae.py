@@ -44,7 +44,12 @@ class Encoder(nn.Module):
         drawn = rng.host("vae", "directions", size).standard_normal((size, latent))
         basis = np.linalg.qr(drawn)[0] if latent < size else np.eye(size)
         self.register_buffer("directions", torch.from_numpy(basis).float())
-        self.log_deviation = nn.Parameter(torch.zeros(1))
+        self.tenth = nn.Parameter(torch.zeros(1))  # of log s: AdamW's steps of about lr would be too short for it all
+
+    @property
+    def log_deviation(self) -> Float[Tensor, "1"]:
+        """log s, of the decoder's normal."""
+        return 10 * self.tenth
 
     def forward(
         self, x: Float[Tensor, "B *dims"], noise: Float[Tensor, "B"], cond: Cond

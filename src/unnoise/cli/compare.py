@@ -17,6 +17,8 @@ from unnoise.config import UserError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from unnoise.comparison.jobs import Jobs
+
 
 def compare(
     what: Annotated[
@@ -42,13 +44,15 @@ def compare(
         str | None, typer.Option(metavar="0.05,0.1", help="Averages of the weights to draw each run by; 0: the last.")
     ] = None,
     judge: Annotated[str | None, typer.Option(help="The measure that decides, such as two_sample.")] = None,
+    measures: Annotated[str | None, typer.Option(metavar="A,B", help="Measures beside the standard ones.")] = None,
     draws: Annotated[int | None, typer.Option(help="Lots of samples of each run; 5 if silent.", min=2)] = None,
     against: Annotated[str, typer.Option(help="The part of the data to stand against: test or validation.")] = "test",
     seeds: Annotated[int | None, typer.Option(help="Of a sweep: how many trainings of each variant.", min=1)] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Trainings at a time; as many as processors allow if silent.", min=1)
+        int | None,
+        typer.Option(help="Pieces of work at a time; as many as there are processors if silent.", min=1),
     ] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads of each training.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads of each.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="The folder; comparisons/<name> if silent.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the sweeps that come along, and stop.")] = False,
     dry_run: Annotated[
@@ -69,7 +73,7 @@ def compare(
     where = asking.device(device)
     flags: dict[str, Any] = {
         "--samplers": samplers, "--steps": steps, "--evaluations": evaluations, "--grids": grids,
-        "--guidance": guidance, "--ema": ema, "--judge": judge, "--draws": draws,
+        "--guidance": guidance, "--ema": ema, "--judge": judge, "--measures": measures, "--draws": draws,
         "--against": None if against == "test" else against, "--seeds": seeds,
     }  # fmt: skip
     words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
@@ -86,6 +90,7 @@ def compare(
         guidance=_list_of("--guidance", guidance, float),
         ema=_list_of("--ema", ema, float),
         judge=judge,
+        measures=_list_of("--measures", measures, str),
         draws=draws,
         against=against,
         seeds=seeds,
@@ -95,32 +100,21 @@ def compare(
         device=where,
         command=again,
     )
-    work = contest.work
-    if work.tasks:
-        todo, total = len(work.todo), len(work.tasks)
-        least = min(task.recipe.train.items for task in work.tasks)
-        most = max(task.recipe.train.items for task in work.tasks)
-        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    trainings, work = contest.trainings, contest.training
+    if trainings:
+        sizes = sorted({task.recipe.train.items for task in trainings})
+        each = " to ".join(f"{size:,}" for size in sorted({sizes[0], sizes[-1]}))
         say(
-            f"{contest.name}: {total} trainings of {each} items, {todo} of them to be done, "
-            f"{min(work.jobs, max(todo, 1))} at a time on {where} → {contest.out}",
+            f"{contest.name}: {len(trainings)} trainings of {each} items, {len(work.todo)} of them to be done, "
+            f"{min(work.many, max(len(work.todo), 1))} at a time on {where} → {contest.out}",
             beside=json,
         )
     if dry_run:
-        for task in work.tasks:
-            say(f"  {task.folder}" + ("" if task in work.todo else "  trained"), beside=json)
+        for task, job in zip(trainings, work.jobs, strict=True):
+            say(f"  {task.folder}" + ("" if job in work.todo else "  trained"), beside=json)
         return
-    if work.todo:
-        with (
-            _asked_to_stop(work.stop) as asked,
-            Meter("train", work.total, "items", lambda: work.items, lambda: work.now),
-        ):
-            whole = work.run()
-        if not whole:
-            say(f"Stopped at {work.items:,} of {work.total:,} items, saved in {contest.out}. Go on with:", beside=True)
-            say(f"  {again}", beside=True)
-            raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
-    _measure(contest)
+    _do(work, "train", "items", f"saved in {contest.out}", again)
+    _do(contest.measuring, "measure", "samples", f"what was measured is kept in {contest.out}", again)
     found = contest.found()
     made = [str(path) for path in room.save(contest, found)]
     if json:
@@ -134,23 +128,17 @@ def compare(
     say(f"\nAll of it stands in {shlex.quote(made[-1])}, the numbers in {shlex.quote(made[1])}.")
 
 
-def _measure(contest: Any) -> None:
-    """Draws and measures what is not known yet, with a bar."""
-    todo = [(candidate, run) for candidate, run in contest.pairs if not contest.lab.known(run, candidate.drawing)]
-    if not todo:
+def _do(work: "Jobs", what: str, unit: str, kept: str, again: str) -> None:
+    """Work with its bar; on Ctrl-C it ends well, and it is said how to go on."""
+    if not work.todo:
         return
-    each = contest.rules.draws * contest.rules.count
-    done, part, now = 0, 0, ""
-
-    def seen(count: int) -> None:
-        nonlocal part
-        part = count
-
-    with Meter("measure", len(todo) * each, "samples", lambda: done + part, lambda: now):
-        for candidate, run in todo:
-            now = f"{candidate.name}, seed {run.recipe.train.seed}"
-            contest.lab.result(run, candidate.drawing, seen)
-            done, part = done + each, 0
+    with _asked_to_stop(work.stop) as asked, Meter(what, work.total, unit, lambda: work.done, lambda: work.now):
+        whole = work.run()
+    if whole:
+        return
+    say(f"Stopped at {work.done:,} of {work.total:,} {unit}, {kept}. Go on with:", beside=True)
+    say(f"  {again}", beside=True)
+    raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
 
 
 def _list_of(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:

@@ -27,6 +27,7 @@ def compare(
     guidance: Sequence[float] = (),
     ema: Sequence[float] = (),
     judge: str | None = None,
+    measures: Sequence[str] = (),
     draws: int | None = None,
     against: str = "test",
     seeds: int | None = None,
@@ -39,13 +40,30 @@ def compare(
 
     what: a sweep's name or file, or folders of runs; changes: overrides of all of a sweep's trainings; samplers,
     steps (or evaluations), grids, guidance, ema: lists whose product each run is drawn by; judge: the measure that
-    decides; seeds: of a sweep, how many; jobs: trainings at a time; out: comparisons/<name> if silent.
+    decides; measures: others than the standard ones; draws: lots of samples of each run; seeds: of a sweep, how many;
+    jobs: pieces of work at a time; threads: of each; out: comparisons/<name> if silent.
     """
     contest = prepare(
-        what, changes, samplers, steps, evaluations, grids, guidance, ema, judge, draws, against, seeds, jobs, threads,
-        out, device,
-    )  # fmt: skip
-    contest.work.run()
+        what,
+        changes=changes,
+        samplers=samplers,
+        steps=steps,
+        evaluations=evaluations,
+        grids=grids,
+        guidance=guidance,
+        ema=ema,
+        judge=judge,
+        measures=measures,
+        draws=draws,
+        against=against,
+        seeds=seeds,
+        jobs=jobs,
+        threads=threads,
+        out=out,
+        device=device,
+    )
+    contest.training.run()
+    contest.measuring.run()
     found = contest.found()
     save(contest, found)
     return found.page
@@ -61,6 +79,7 @@ def prepare(
     guidance: Sequence[float] = (),
     ema: Sequence[float] = (),
     judge: str | None = None,
+    measures: Sequence[str] = (),
     draws: int | None = None,
     against: str = "test",
     seeds: int | None = None,
@@ -73,6 +92,7 @@ def prepare(
     """A comparison about to begin, all that was asked checked. Arguments as of `compare`."""
     asked = Drawings(samplers, steps, evaluations, grids, guidance, ema)
     sweep = _sweep(what, changes)
+    many = max(1, min(_processors() // threads, MOST_JOBS) if device == "cpu" else 1) if jobs is None else jobs
     if sweep is None:
         folders = [Path(folder) for folder in what]
         if len({folder.resolve() for folder in folders}) < len(folders):
@@ -81,27 +101,31 @@ def prepare(
             if given:
                 raise UserError(f"{flag} belong to a sweep; runs are compared as they were trained")
         place = Path(out) if out is not None else folder_of(folders)
-        made = Contest(place.name, place, asked, None, folders, device, 1, threads, judge, draws, against, command)
-        _ = made.candidates  # what cannot be compared is told now
+        made = Contest(
+            place.name, place, asked, None, folders, device, many, threads, judge, measures, draws, against, command
+        )
+        made.check()
         return made
     if seeds is not None:
         sweep = replace(sweep, seeds=tuple(range(seeds)))
     place = Path(out) if out is not None else Path("comparisons") / sweep.name
-    many = min(_processors() // threads, MOST_JOBS) if device == "cpu" else 1
-    return Contest(
+    made = Contest(
         sweep.name,
         place,
         asked if any(axis for axis in vars(asked).values()) else sweep.drawings,
         sweep,
         (),
         device,
-        max(1, many if jobs is None else jobs),
+        many,
         threads,
         judge or sweep.judge,
+        (*sweep.measures, *measures),
         draws or sweep.draws,
         sweep.against if against == "test" else against,
         command,
     )
+    made.check()
+    return made
 
 
 def save(contest: Contest, found: Found) -> list[Path]:
@@ -123,9 +147,8 @@ def _sweep(what: Sequence[str | Path], changes: Sequence[str]) -> Sweep | None:
     lost = [str(entry) for entry, stands in zip(what, runs, strict=True) if not stands]
     there = sorted({str(path.parent) for path in Path("runs").glob(f"*/{RECIPE}")})
     options = [*there, *(sweeps.names() if len(what) == 1 else ())]
-    raise UserError(
-        f"{lost[0]} is no run" + (" and no sweep" if len(what) == 1 else "") + f"; {nearest(lost[0], options)}"
-    )
+    neither = f"{lost[0]} is no run{' and no sweep' if len(what) == 1 else ''}"
+    raise UserError(f"{neither}; {nearest(lost[0], options)}" if options else neither)
 
 
 def _processors() -> int:

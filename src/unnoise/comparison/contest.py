@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,21 @@ from unnoise import files
 from unnoise import run as runs
 from unnoise.comparison import curve, verdict
 from unnoise.comparison.drawing import Drawings
-from unnoise.comparison.entries import Candidate, Group, candidates, comparable, grouped, same_questions
-from unnoise.comparison.jobs import Jobs
+from unnoise.comparison.entries import Candidate, Group, candidates, comparable, data_of, grouped, same_questions, ways
+from unnoise.comparison.jobs import Job, Jobs
 from unnoise.comparison.judge import LEAST, interval
-from unnoise.comparison.measured import SHOWN, Lab, Result, shown
-from unnoise.comparison.sweep import Sweep
+from unnoise.comparison.measured import Lab, Result, lab_of, rows_shown, shown
+from unnoise.comparison.sweep import Sweep, Training
 from unnoise.comparison.verdict import Judged, Verdict
 from unnoise.config import UserError, choose
-from unnoise.metrics import Measure, Protocol
-from unnoise.report.comparison import Comparison, Entry, Scale, Value
-from unnoise.run import Run
+from unnoise.metrics import MEASURES, Measure, Protocol
+from unnoise.nets import count
+from unnoise.recipe import Recipe
+from unnoise.report.comparison import Comparison, Cost, Entry, Point, Scale, Value
+from unnoise.run import CHECKPOINTS, Run
+from unnoise.train import checkpoint
 
-DRAWS = 5  # lots of samples of each run, at most, unless one says otherwise: the seeds repeat them
+FORMAT = 1  # of comparison.json
 JUDGES = {"image": "two_sample"}  # by what is drawn; else the first that is told
 DIVERSITY = ("coverage", "recall")  # the first that is measured
 RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
@@ -55,25 +58,56 @@ class Contest:
     jobs: int = 1
     threads: int = 1
     judge: str | None = None
+    measures: Sequence[str] = ()  # beside the standard table
     draws: int | None = None
     against: str = "test"
     command: str = ""
 
     @cached_property
-    def work(self) -> Jobs:
-        """The trainings, if any."""
-        tasks = self.sweep.trainings(self.out) if self.sweep is not None else []
-        return Jobs(tasks, self.device, self.against, self.jobs, self.threads)
+    def trainings(self) -> list[Training]:
+        """What a sweep trains."""
+        return [] if self.sweep is None else self.sweep.trainings(self.out)
+
+    @cached_property
+    def training(self) -> Jobs:
+        """The trainings, as work: items of items."""
+        told = {"kind": "train", "device": self.device, "against": self.against}
+        jobs = [
+            Job(
+                f"{task.variant.name}, seed {task.seed}",
+                {**told, "name": task.recipe.name, "nodes": task.recipe.nodes, "folder": str(task.folder)},
+                task.recipe.train.steps * task.recipe.train.batch,
+                _stands(task.folder),
+            )
+            for task in self.trainings
+        ]
+        return Jobs(jobs, self.jobs, self.threads)
+
+    @cached_property
+    def measuring(self) -> Jobs:
+        """What is not measured yet, as work: samples of samples. One job for each process: floors cost too."""
+        todo = [(c, run) for c, run in self.pairs if not self.lab.known(run, c.drawing)]
+        many = 1 if self.jobs == 1 else min(self.jobs, len(todo))
+        shares = [todo[k::many] for k in range(many)] if many > 1 else [[pair] for pair in todo]
+        told = {"kind": "measure", "device": self.device, "lab": self._lab}
+        jobs = [
+            Job(
+                f"{share[0][0].name}, seed {share[0][1].recipe.train.seed}" if many == 1 else f"part {k + 1}",
+                {**told, "pairs": [(str(run.folder), vars(c.drawing)) for c, run in share]},
+                len(share) * self.lab.samples,
+            )
+            for k, share in enumerate(shares)
+        ]
+        return Jobs(jobs, self.jobs, self.threads)
 
     @cached_property
     def groups(self) -> list[Group]:
         """The runs, once all are trained."""
         if self.sweep is None:
             opened = [runs.open(folder, self.device) for folder in self.folders]
-            comparable(opened)
+            comparable((str(run.folder), run.recipe) for run in opened)
             return grouped(opened)
-        opened = {(t.variant.name, t.seed): runs.open(t.folder, self.device) for t in self.work.tasks}
-        comparable(opened.values())
+        opened = {(t.variant.name, t.seed): runs.open(t.folder, self.device) for t in self.trainings}
         seeds = self.sweep.seeds
         return [
             Group(variant.name, variant.settings, tuple(opened[variant.name, seed] for seed in seeds))
@@ -83,51 +117,69 @@ class Contest:
     @cached_property
     def candidates(self) -> list[Candidate]:
         """What stands beside each other."""
-        found = candidates(self.groups, self.drawings)
-        if len(found) < 2:
+        return candidates(self.groups, self.drawings)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The first one: in its terms all are measured."""
+        return self.groups[0].runs[0].recipe if self.sweep is None else self.trainings[0].recipe
+
+    def check(self) -> None:
+        """What cannot be compared, drawn or measured is told now, before any of it is trained."""
+        if self.sweep is None:
+            runs = [(group.name, run) for group in self.groups for run in group.runs]
+        else:
+            comparable((variant.name, self.sweep.recipes[variant.name]) for variant in self.sweep.variants)
+            runs = [(task.variant.name, Run(task.folder, task.recipe)) for task in self.trainings]
+        for name, run in runs:
+            ways(run, name, self.drawings)
+        if self.judge is not None:
+            choose("measure", self.judge, MEASURES)
+        _ = self.rules.names
+        kinds = len(self.groups) if self.sweep is None else len(self.sweep.variants)
+        if kinds * len(list(self.drawings)) < 2:
             raise UserError(
-                f"there is nothing to compare {found[0].name} with: give several runs, or several --samplers or --steps"
+                f"there is nothing to compare {runs[0][0]} with: give several runs, or several --samplers or --steps"
             )
-        return found
 
-    @cached_property
-    def rules(self) -> Protocol:
-        """The protocol of all, in the distances of the first run's modality."""
-        rules = self.groups[0].runs[0].protocol(self.against)
-        return replace(rules, draws=self.draws or min(rules.draws, DRAWS))
-
-    @cached_property
+    @property
     def lab(self) -> Lab:
         """What measures, and remembers."""
-        first = self.groups[0].runs[0].recipe
-        data = first.known.digest if first.known is not None else first.facts().digest
-        return Lab(self.out / "measured", self.rules, data)
+        return lab_of(json.dumps(self._lab))
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol of all, in the distances of the first run's modality."""
+        return self.lab.rules
+
+    @cached_property
+    def _lab(self) -> dict[str, Any]:
+        first = self.recipe
+        return {
+            "folder": str(self.out / "measured"),
+            "recipe": {"name": first.name, "nodes": first.nodes},
+            "data": data_of(first),
+            "against": self.against,
+            "draws": self.draws,
+            "measures": [*self.measures, *([self.judge] if self.judge else [])],
+        }
 
     @property
     def pairs(self) -> list[tuple[Candidate, Run]]:
         """Every candidate with each of its runs."""
         return [(candidate, run) for candidate in self.candidates for run in candidate.group.runs]
 
-    def measure(self, seen: Callable[[int], None] = lambda done: None) -> Generator[tuple[Candidate, Run, Result]]:
-        """Measures every run in every way, those known already at once. `seen` hears of samples drawn."""
-        for candidate, run in self.pairs:
-            yield candidate, run, self.lab.result(run, candidate.drawing, seen)
-
     def found(self) -> Found:
-        """All of it put together; what was not measured yet is measured now."""
-        results = {(c.name, str(run.folder)): result for c, run, result in self.measure()}
-        of = {c.name: [results[c.name, str(run.folder)] for run in c.group.runs] for c in self.candidates}
+        """All of it put together, once `training` and `measuring` have run."""
+        of = {c.name: [self.lab.result(run, c.drawing) for run in c.group.runs] for c in self.candidates}
         judge = self._judge([m.name for m in next(iter(of.values()))[0].measures])
         judged = self._judged(judge, of)
         told = verdict.verdict(judged)
-        entries, costs = self._entries(of, judge), dict[str, float]()
-        kind = "multiply_adds_per_sample"
-        if any(math.isnan(entry.cost(kind)) for entry in entries):
-            kind = "evaluations"
+        entries = self._entries(of, judge)
+        kind: Cost = "multiply_adds_per_sample"
         costs = {entry.name: entry.cost(kind) for entry in entries}
         wide = next((name for name in DIVERSITY if name in entries[0].values and name != judge), "")
-        spread = {entry.name: entry.values[wide].mean for entry in entries} if wide else {}
-        cheap, diverse, words = verdict.on_fronts(judged, told, costs, spread, wide.replace("_", " "))
+        cheap, diverse, words = verdict.on_fronts(judged, told, costs, self._judged(wide, of) if wide else None)
         entries = [
             replace(
                 entry,
@@ -172,7 +224,7 @@ class Contest:
         kin = len({id(candidate.group) for candidate in self.candidates}) == 1
         few = min(map(len, values.values()))
         unit, paired = "training seeds", kin
-        draws = {name: getattr(_of(judge, results[0]), "values", ()) for name, results in of.items()}
+        draws = {name: _of(judge, results[0]).values for name, results in of.items()}
         if kin and few < LEAST and all(len(row) >= LEAST for row in draws.values()):
             values, unit = {name: list(row) for name, row in draws.items()}, "draws of samples"
         return Judged(judge, first.better, values, first.floor, unit, paired, not kin)
@@ -180,6 +232,7 @@ class Contest:
     def _entries(self, of: dict[str, list[Result]], judge: str) -> list[Entry]:
         alike = same_questions(self.groups)
         single = len(self.candidates) == len(self.groups)  # else one training would be drawn several times over
+        price = {id(group): count(group.runs[0].denoiser.net, group.runs[0].recipe.shape) for group in self.groups}
         found: list[Entry] = []
         for candidate in self.candidates:
             results, group = of[candidate.name], candidate.group
@@ -194,8 +247,8 @@ class Contest:
                     values=values,
                     train_seconds=float(np.mean([clock[-1][1] for clock in clocks])) if all(clocks) else None,
                     items=first.checkpoint.items,
-                    parameters=sum(p.numel() for p in first.denoiser.net.parameters()),
-                    multiply_adds=multiply_adds(first),
+                    parameters=price[id(group)].parameters,
+                    multiply_adds=price[id(group)].multiply_adds,
                     evaluations=results[0].evaluations,
                     seconds_per_sample=float(np.mean([result.seconds for result in results])),
                     curve=curve.held_out(group.runs) if alike and single else (),
@@ -235,9 +288,9 @@ class Contest:
         labels = self.rules.labels
         if recipe.modality.name == "points":
             return []
-        count = min(SHOWN, self.rules.count)
-        names = [] if labels is None else [recipe.classes[int(k)] for k in labels.reshape(-1)[:count]]
-        return [f"seed {k}, {name}" for k, name in enumerate(names)] or [f"seed {k}" for k in range(count)]
+        rows = rows_shown(self.rules, math.prod(recipe.shape))
+        named = ["" if labels is None else f", {recipe.classes[int(labels[0][k])]}" for k in rows]
+        return [f"seed {k}{name}" for k, name in zip(rows, named, strict=True)]
 
     def _facts(self) -> dict[str, str]:
         first, rules = self.groups[0].runs[0], self.rules
@@ -285,21 +338,17 @@ class Contest:
         return made
 
 
-def multiply_adds(run: Run) -> int | None:
-    """Of one answer of the network for one item; None where they cannot be counted."""
-    from unnoise import nets
-
-    count = getattr(nets, "count", None)
-    return None if count is None else int(count(run.denoiser.net, run.recipe.shape).multiply_adds)
+def _stands(folder: Path) -> int:
+    """Items that a training has behind it, by the name of its newest checkpoint."""
+    there = checkpoint.listed(folder / CHECKPOINTS)
+    return int(there[-1].name) if there else 0
 
 
 def record(found: Found) -> str:
     """comparison.json: all but the pictures, in plain numbers."""
-    page = asdict(replace(found.page, pictures={}, real=None))
-    told = {"format": 1, **page, "pairs": [asdict(pair) for pair in found.verdict.pairs], "runs": list(found.rows)}
-    for key in ("pictures", "real", "columns"):
-        del told[key]
-    return json.dumps(_finite(told), indent=2, allow_nan=False) + "\n"
+    page = {key: value for key, value in vars(found.page).items() if key not in ("pictures", "real", "columns")}
+    told = {"format": FORMAT, **page, "pairs": found.verdict.pairs, "runs": found.rows}
+    return json.dumps(_plain(told), indent=2, allow_nan=False) + "\n"
 
 
 def table(found: Found) -> str:
@@ -326,7 +375,7 @@ def _value(measures: Sequence[Measure]) -> Value:
     if len(values) > 1:
         return Value(float(np.mean(values)), *interval(values), tuple(values))
     only = measures[0]
-    low, high = getattr(only, "low", math.nan), getattr(only, "high", math.nan)
+    low, high = (math.nan if end is None else end for end in (only.low, only.high))
     return Value(only.value, low, high, (only.value,))
 
 
@@ -339,7 +388,6 @@ def _scales(of: dict[str, list[Result]]) -> list[Scale]:
     found: list[Scale] = []
     for m in shared:
         half = 2 * m.floor_spread / math.sqrt(m.draws)  # of the mean of as many draws of real items
-        warning = getattr(m, "warning", "")
         found.append(
             Scale(
                 name=m.name,
@@ -348,7 +396,7 @@ def _scales(of: dict[str, list[Result]]) -> list[Scale]:
                 floor_low=m.floor - half,
                 floor_high=m.floor + half,
                 text=m.protocol,
-                warning=warning,
+                warning=m.warning,
             )
         )
     return found
@@ -368,13 +416,18 @@ def _near(folder: Path, out: Path) -> str:
     return folder.relative_to(out).as_posix() if folder.is_relative_to(out) else str(folder)
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """What JSON can hold: records as tables, numbers that are not finite as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
+    if is_dataclass(value):
+        return _plain(vars(value))
+    if isinstance(value, (Value, Point)):
+        return _plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [_plain(v) for v in value]
     return value
 
 

@@ -53,7 +53,7 @@ def _seconds(run: Run, items: int) -> float:
     clock = run.clock
     if not clock:
         return float("nan")
-    return float(np.interp(items, *zip((0, 0.0), *clock, strict=True)))
+    return float(np.interp(items, *np.array([(0, 0.0), *clock]).T))
 
 
 __all__ = ["held_out", "quality"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from unnoise.comparison.drawing import Drawing, Drawings
 from unnoise.config import UserError
+from unnoise.recipe import Recipe
 from unnoise.run import Run
 from unnoise.training import BOOKS
 
@@ -43,18 +44,12 @@ class Candidate:
 
 
 def candidates(groups: Sequence[Group], drawings: Drawings) -> list[Candidate]:
-    """Each group drawn in each way. Ways that a run cannot go are told of now, in one line."""
+    """Each group drawn in each way."""
     found: list[Candidate] = []
     for group in groups:
         for drawing in drawings:
             parts = [group.name] if len(groups) > 1 or not drawing.name else []
             name = " · ".join([*parts, *filter(None, [drawing.name])])
-            try:
-                run = drawing.of(group.runs[0])
-                drawing.plan(run)
-                run.guided(drawing.guidance)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from None
             found.append(Candidate(name, group, drawing))
     return found
 
@@ -85,27 +80,36 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     return found
 
 
-def comparable(runs: Iterable[Run]) -> None:
-    """Refuses, in one line, runs of different data: their numbers would say nothing of each other."""
-    first, *others = runs
-    for run in others:
-        a, b = first.recipe, run.recipe
+def comparable(recipes: Iterable[tuple[str, Recipe]]) -> None:
+    """Refuses, in one line, recipes of different data: numbers measured of them would say nothing of each other."""
+    (first, a), *others = recipes
+    only = "only runs of the same data can be compared"
+    for other, b in others:
         if a.shape != b.shape:
-            raise UserError(
-                f"{first.folder} draws items of the shape {a.shape}, {run.folder} of the shape {b.shape}: "
-                "only runs of the same data can be compared"
-            )
+            raise UserError(f"{first} draws items of the shape {a.shape}, {other} of the shape {b.shape}: {only}")
         if a.classes != b.classes:
-            raise UserError(
-                f"{first.folder} and {run.folder} have different labels ({', '.join(a.classes) or 'none'}; "
-                f"{', '.join(b.classes) or 'none'}): only runs of the same data can be compared"
-            )
-        known = [recipe.known.digest if recipe.known else recipe.facts().digest for recipe in (a, b)]
-        if known[0] != known[1]:
-            raise UserError(
-                f"{first.folder} and {run.folder} were trained on different data "
-                f"({a.source.name}, {b.source.name}): only runs of the same data can be compared"
-            )
+            told = [", ".join(recipe.classes) or "none" for recipe in (a, b)]
+            raise UserError(f"{first} and {other} have different labels ({told[0]}; {told[1]}): {only}")
+        if a.nodes["data"] != b.nodes["data"] and data_of(a) != data_of(b):
+            told = [recipe.nodes["data"]["kind"] for recipe in (a, b)]
+            raise UserError(f"{first} and {other} have different data ({told[0]}; {told[1]}): {only}")
+
+
+def data_of(recipe: Recipe) -> str:
+    """SHA-256 of the data."""
+    return recipe.known.digest if recipe.known is not None else recipe.facts().digest
+
+
+def ways(run: Run, name: str, drawings: Drawings) -> None:
+    """Refuses ways of drawing that a run cannot go; it need not be trained."""
+    for drawing in drawings:
+        try:
+            drawing.plan(run)
+            weight = drawing.guidance
+            if weight not in (None, 1) and not run.recipe.nulls:
+                raise UserError(f"{run.recipe.name} was trained without conditions, so guidance has nothing to follow")
+        except UserError as error:
+            raise UserError(f"{' · '.join(filter(None, [name, drawing.name]))}: {error}") from None
 
 
 def same_questions(groups: Sequence[Group]) -> bool:
@@ -143,4 +147,14 @@ def folder_of(runs: Sequence[Path]) -> Path:
     return Path("comparisons") / ("-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-others")
 
 
-__all__ = ["Candidate", "Group", "candidates", "comparable", "folder_of", "grouped", "same_questions"]
+__all__ = [
+    "Candidate",
+    "Group",
+    "candidates",
+    "comparable",
+    "data_of",
+    "folder_of",
+    "grouped",
+    "same_questions",
+    "ways",
+]

@@ -1,58 +1,68 @@
-"""Trainings one after the other, or several at a time in processes of their own; stopped and gone on with at will."""
+"""Work done here, or several pieces at a time in processes of their own; stopped and gone on with at will."""
 
 import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from unnoise.comparison import worker
-from unnoise.comparison.sweep import Training
+from unnoise.comparison.worker import Work
 from unnoise.config import UserError
-from unnoise.train import checkpoint
-from unnoise.training import CHECKPOINTS
 
 LOOK = 0.2  # seconds between two looks at what the others do
 
 
-class Jobs:
-    """The trainings that a sweep needs. `run` does them, `stop` ends it well, `items` of `total` are seen so far.
+@dataclass(frozen=True)
+class Job:
+    """A piece of work: what the worker is asked, how it is called, how much of it there is, and was done before."""
 
-    jobs: how many at a time; threads: of each, so that the bits do not depend on how many there are.
+    name: str
+    asked: Mapping[str, Any]
+    total: int
+    before: int = 0
+
+
+class Jobs:
+    """Pieces of work. `run` does them, `stop` ends it well, `done` of `total` is done so far.
+
+    many: how many at a time; threads: of each, so that the bits do not depend on how many there are.
     """
 
-    def __init__(self, tasks: Sequence[Training], device: str, against: str, jobs: int = 1, threads: int = 1):
-        self.tasks, self.device, self.against, self.jobs, self.threads = tasks, device, against, jobs, threads
-        self._seen = {task.folder: _stands(task) for task in tasks}
-        self.todo = [task for task in tasks if self._seen[task.folder] < task.recipe.train.items]
+    def __init__(self, jobs: Sequence[Job], many: int = 1, threads: int = 1):
+        self.jobs, self.many, self.threads = jobs, many, threads
+        self.todo = [job for job in jobs if job.before < job.total]
         self.stopped = False
-        self._running: list[Any] = []  # trainings of this process
-        self.now = ""  # what is being trained, in words
+        self.now = ""  # what is being done, in words
+        self._done = {id(job): job.before for job in jobs}
+        self._here: tuple[Job, Work] | None = None  # what this process does itself
 
     @property
     def total(self) -> int:
-        """Items that all trainings see together."""
-        return sum(_whole(task) for task in self.tasks)
+        """All there is to do."""
+        return sum(job.total for job in self.jobs)
 
     @property
-    def items(self) -> int:
-        """Items seen so far."""
-        here = {training.folder: training.trainer.items for training in self._running}
-        return sum(min(here.get(task.folder, self._seen[task.folder]), _whole(task)) for task in self.tasks)
+    def done(self) -> int:
+        """What is done of it."""
+        here = self._here
+        now = {id(here[0]): here[1].done} if here is not None else {}
+        return sum(min(now.get(id(job), self._done[id(job)]), job.total) for job in self.jobs)
 
     def stop(self) -> None:
-        """Asks every training to save and end after its step; a signal handler may call it."""
+        """Asks all work to save and end after its step; a signal handler may call it."""
         self.stopped = True
-        for training in self._running:
-            training.stop()
+        if self._here is not None:
+            self._here[1].stop()
 
     def run(self) -> bool:
-        """Trains what is missing; whether all is trained. Raises what a training raises, named."""
-        if self.jobs == 1 or len(self.todo) == 1:
+        """Does what is to be done; whether all of it is. Raises what the work raises, named."""
+        if self.many == 1 or len(self.todo) < 2:
             self._alone()
         else:
             self._beside()
@@ -62,42 +72,43 @@ class Jobs:
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            for task in self.todo:
+            for job in self.todo:
                 if self.stopped:
                     return
-                self.now = _called(task)
+                self.now = job.name
                 try:
-                    worker.train(task.recipe, task.folder, self.device, self.against, self._begun)
+                    worker.do(job.asked, lambda work, job=job: self._begun(job, work))
                 except UserError as error:
-                    raise UserError(f"{_called(task)}: {error}") from error
+                    raise UserError(f"{job.name}: {error}") from error
                 finally:
-                    for training in self._running:
-                        self._seen[task.folder] = training.trainer.items
-                    self._running = []
+                    if self._here is not None:
+                        self._done[id(job)] = self._here[1].done
+                    self._here = None
         finally:
             torch.set_num_threads(before)
 
-    def _begun(self, training: Any) -> None:
-        self._running = [training]
+    def _begun(self, job: Job, work: Work) -> None:
+        self._here = job, work
         if self.stopped:
-            training.stop()
+            work.stop()
 
     def _beside(self) -> None:
         waiting, running, failed = list(self.todo), list[_Process](), list[str]()
         try:
             while running or (waiting and not self.stopped and not failed):
-                while waiting and len(running) < self.jobs and not self.stopped and not failed:
-                    running.append(_Process(waiting.pop(0), self.device, self.against, self.threads))
-                self.now = ", ".join(_called(process.task) for process in running)
+                while waiting and len(running) < self.many and not self.stopped and not failed:
+                    running.append(_Process(waiting.pop(0), self.threads))
+                self.now = ", ".join(process.job.name for process in running)
                 time.sleep(LOOK)
                 for process in list(running):
-                    self._seen[process.task.folder] = max(self._seen[process.task.folder], process.items)
                     if self.stopped or failed:
                         process.stop()
-                    if process.ended:
+                    over = process.over
+                    self._done[id(process.job)] = max(self._done[id(process.job)], process.count)
+                    if over:
                         running.remove(process)
                         if process.error:
-                            failed.append(f"{_called(process.task)}: {process.error}")
+                            failed.append(f"{process.job.name}: {process.error}")
         finally:
             for process in running:
                 process.stop()
@@ -106,10 +117,10 @@ class Jobs:
 
 
 class _Process:
-    """A training in a process of its own, and what it said last."""
+    """A piece of work in a process of its own, and what it said last."""
 
-    def __init__(self, task: Training, device: str, against: str, threads: int):
-        self.task, self.items, self.error, self.done = task, 0, "", False
+    def __init__(self, job: Job, threads: int):
+        self.job, self.count, self.error = job, 0, ""
         self._child = subprocess.Popen(
             [sys.executable, "-m", "unnoise.comparison.worker"],
             stdin=subprocess.PIPE,
@@ -117,9 +128,8 @@ class _Process:
             text=True,
             start_new_session=True,  # Ctrl-C is ours to hear: we tell it
         )
-        asked = {"name": task.recipe.name, "nodes": task.recipe.nodes, "folder": str(task.folder)}
         assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps({**asked, "device": device, "against": against, "threads": threads}) + "\n")
+        self._child.stdin.write(json.dumps({**job.asked, "threads": threads}) + "\n")
         self._child.stdin.flush()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -130,8 +140,8 @@ class _Process:
             self._child.stdin.close()
 
     @property
-    def ended(self) -> bool:
-        """Whether it is over, and all it said was heard."""
+    def over(self) -> bool:
+        """Whether it has ended, and all it said was heard."""
         if self._child.poll() is None:
             return False
         self._reader.join()
@@ -143,24 +153,9 @@ class _Process:
         assert self._child.stdout is not None
         for line in self._child.stdout:
             told = json.loads(line)
-            self.items = told.get("items", self.items)
-            self.error, self.done = told.get("error", ""), told.get("done", False)
-            if self.done:
-                self.items = _whole(self.task)
+            self.count, self.error = told.get("count", self.count), told.get("error", "")
+            if told.get("done"):
+                self.count = self.job.total
 
 
-def _stands(task: Training) -> int:
-    """Items that a training has behind it, by the name of its newest checkpoint."""
-    there = checkpoint.listed(task.folder / CHECKPOINTS)
-    return int(there[-1].name) if there else 0
-
-
-def _whole(task: Training) -> int:
-    return task.recipe.train.steps * task.recipe.train.batch
-
-
-def _called(task: Training) -> str:
-    return f"{task.variant.name}, seed {task.seed}"
-
-
-__all__ = ["Jobs"]
+__all__ = ["Job", "Jobs"]

@@ -5,9 +5,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save
@@ -16,12 +18,14 @@ from unnoise import files
 from unnoise.comparison.drawing import Drawing
 from unnoise.comparison.milestones import samples
 from unnoise.comparison.sweep import digest
-from unnoise.metrics import Measure, Protocol
+from unnoise.metrics import Measure, Protocol, protocol
+from unnoise.recipe import resolve
 from unnoise.run import Run
 from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
 
 FORMAT = 1  # of what is kept; another one is measured again
+DRAWS = 5  # lots of samples of each run, at most, unless one says otherwise: the seeds repeat them
 SHOWN, DOTS = 12, 500  # samples kept to be looked at: items, and points in the plane
 
 
@@ -43,29 +47,32 @@ class Lab:
     folder: Path
     rules: Protocol
     data: str  # SHA-256 of the data
-    others: tuple[str, ...] = ()  # what else the protocol was told: measures, features
+
+    @property
+    def samples(self) -> int:
+        """Drawn for each result."""
+        return self.rules.draws * self.rules.count
 
     def result(self, run: Run, drawing: Drawing, seen: Callable[[int], None] = lambda done: None) -> Result:
         """Samples of seeds 0, 1, 2 ... of this run, measured; `seen` hears how many are drawn."""
         run = drawing.of(run)
         plan, weight, of = self._asked(run, drawing)
         name = digest(of)[:24]
-        told = self._kept(name)
+        told: dict[str, Any] | None = self._kept(name)
         if told is None:
             labels = None if self.rules.labels is None else self.rules.labels.reshape(-1).tolist()
-            total = self.rules.draws * self.rules.count
             parts: list[Tensor] = []
             done, began = 0, time.perf_counter()
-            for part in run.batches(range(total), plan, labels, weight):
+            for part in run.batches(range(self.samples), plan, labels, weight):
                 parts.append(part)
                 done += len(part)
                 seen(done)
-            seconds = (time.perf_counter() - began) / total
+            seconds = (time.perf_counter() - began) / self.samples
             x = torch.cat(parts)
             measures = [m.to_json() for m in run.measure(self.rules, x)]
             second = int((plan.weight != 0).sum()) if weight not in (0, 1) else 0
             told = {"of": of, "seconds": seconds, "evaluations": plan.rows + second, "measures": measures}
-            first = x[: DOTS if x[0].numel() == 2 else SHOWN].cpu().contiguous()
+            first = x[rows_shown(self.rules, x[0].numel())].cpu().contiguous()
             files.put(self.folder / f"{name}.safetensors", save({"x": first}))
             self._keep(name, told)
         measures = tuple(measure(entry) for entry in told["measures"])
@@ -83,29 +90,30 @@ class Lab:
 
     def milestone(self, path: Path) -> tuple[Measure, ...]:
         """One lot of samples that a training drew on its way, measured."""
-        of = {"samples": hashlib.sha256(path.read_bytes()).hexdigest(), **self._by(), "draws": 1}
+        of = {"samples": hashlib.sha256(path.read_bytes()).hexdigest(), **self._by()}
         name = digest(of)[:24]
-        told = self._kept(name)
+        told: dict[str, Any] | None = self._kept(name)
         if told is None:
-            labels = None if self.rules.labels is None else self.rules.labels[:1]
+            labels = None if self.rules.labels is None else np.stack([self.rules.labels[0]] * 2)
             raw: npt.NDArray[Any] = samples(path)
-            measures = self._one.measure(raw[None], labels)
+            measures = self._twice.measure(np.stack([raw, raw]), labels)
             told = {"of": of, "measures": [m.to_json() for m in measures]}
             self._keep(name, told)
         return tuple(measure(entry) for entry in told["measures"])
 
-    @property
-    def _one(self) -> Protocol:
-        """The protocol of a single draw; the floors are those of the whole one."""
-        one = replace(self.rules, draws=1)
-        one.__dict__["floors"] = self.rules.floors  # they are the same: real items know nothing of draws
-        return one
+    @cached_property
+    def _twice(self) -> Protocol:
+        """The protocol of one lot, taken twice: of a single one the halves would be asked for a spread, at a price."""
+        two = replace(self.rules, draws=2)
+        two.__dict__["floors"] = self.rules.floors  # they are the same: real items know nothing of samples
+        return two
 
     def _by(self) -> dict[str, Any]:
         """What the numbers depend on beside the samples."""
         rules = self.rules
+        features = None if rules.features is None else rules.features.digest
         told = {"format": FORMAT, "data": self.data, "against": rules.against, "draws": rules.draws}
-        return {**told, "count": rules.count, "others": list(self.others)}
+        return {**told, "count": rules.count, "measures": list(rules.names), "features": features}
 
     def _kept(self, name: str) -> dict[str, Any] | None:
         path = self.folder / f"{name}.json"  # written after the samples to be looked at
@@ -118,10 +126,43 @@ class Lab:
         files.put(self.folder / f"{name}.json", json.dumps(told, indent=2) + "\n")
 
 
+@lru_cache(maxsize=2)
+def lab_of(asked: str) -> Lab:
+    """The lab that JSON asks for: {folder, recipe: {name, nodes}, data, against, draws, measures}.
+
+    The protocol is that of the recipe's data in the distances of its modality, in `draws` lots of samples, with
+    `measures` beside the standard table. Its floors are known once.
+    """
+    told: dict[str, Any] = json.loads(asked)
+    recipe = resolve(told["recipe"]["name"], told["recipe"]["nodes"])
+    rules = protocol(recipe.source, told["against"], recipe.modality)
+    more = [name for name in told["measures"] if name not in rules.names]
+    rules = replace(
+        rules,
+        draws=told["draws"] or min(rules.draws, DRAWS),
+        measures=(*rules.names, *more) if more else rules.measures,
+    )
+    return Lab(Path(told["folder"]), rules, told["data"])
+
+
+def rows_shown(rules: Protocol, numbers: int) -> list[int]:
+    """The seeds whose samples are kept to be looked at: the first ones, of labels in turn where there are any."""
+    count = min(DOTS if numbers == 2 else SHOWN, rules.count)
+    if rules.labels is None or numbers == 2:
+        return list(range(count))
+    labels = rules.labels[0]
+    turn = np.zeros(len(labels), np.int64)  # how many of its label stand before it
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        turn[own] = np.arange(len(own))
+    return np.lexsort((np.arange(len(labels)), labels, turn))[:count].tolist()
+
+
 def measure(told: dict[str, Any]) -> Measure:
     """The Measure that `to_json` wrote."""
-    known = {field.name for field in fields(Measure)}
-    return Measure(**{name: tuple(v) if isinstance(v, list) else v for name, v in told.items() if name in known})
+    names = {field.name for field in fields(Measure)}
+    known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items() if name in names}
+    return Measure(**known)
 
 
 def shown(path: Path) -> Tensor:
@@ -129,4 +170,4 @@ def shown(path: Path) -> Tensor:
     return load_file(path)["x"]
 
 
-__all__ = ["DOTS", "SHOWN", "Lab", "Result", "measure", "shown"]
+__all__ = ["Lab", "Result", "lab_of", "measure", "rows_shown", "shown"]

@@ -81,11 +81,8 @@ def read(sweep: str | Path, changes: Sequence[str] = ()) -> Sweep:
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        line = (
-            f"line {error.problem_mark.line + 1}: "
-            if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
-            else ""
-        )
+        where = getattr(error, "problem_mark", None)
+        line = "" if where is None else f"line {where.line + 1}: "
         raise UserError(f"{path} is not YAML: {line}{getattr(error, 'problem', error)}") from None
     if not isinstance(fields, dict):
         raise UserError(f"{path} is no sweep: expected fields, such as 'recipe' and 'vary'")

@@ -61,10 +61,8 @@ def verdict(judged: Judged) -> Verdict:
     if judged.count < LEAST:
         follows = f"{head}; {others[0]} follows at {reads[others[0]]}. "
         seeds = "one seed" if judged.count == 1 else f"{judged.count} seeds"
-        sentence = (
-            f"With {seeds} of each, what of this is the noise of training cannot be told: {LEAST} seeds can tell."
-        )
-        return Verdict(follows + sentence, best)
+        noise = f"With {seeds} of each, nothing tells how much of this is the noise of training: {LEAST} seeds would."
+        return Verdict(follows + noise, best)
     pairs = judge.compared(losses, judged.paired)
     tied = [pair.other for pair in pairs if not pair.apart]
     noise = f"the noise of {judged.count} {judged.unit}"
@@ -77,9 +75,8 @@ def verdict(judged: Judged) -> Verdict:
     elif len(tied) < len(others):
         beaten = [pair for pair in pairs if pair.apart]
         sentence = (
-            f"{head}. {_listed(tied)} cannot be told from it by {judged.count} {judged.unit}; "
-            f"{_listed([pair.other for pair in beaten])} {'is' if len(beaten) == 1 else 'are'} worse by more than "
-            f"their noise, {beaten[0].other} by {_by(beaten[0]).removesuffix(' worse')}."
+            f"{head}. {_listed(tied)} cannot be told from it by {judged.count} {judged.unit}; {_worse(beaten)}, "
+            "by more than their noise."
         )
     else:
         sentence = (
@@ -101,6 +98,15 @@ def _more(judged: Judged, best: str, second: str, entries: int) -> list[str]:
         return [f"Should the means stay where they are, more than {judge.FAR} seeds would be needed to tell "
                 f"{best} from {second}: for most purposes they are equally good."]  # fmt: skip
     return [f"Should the means and spreads stay where they are, about {n} seeds would tell {best} from {second}."]
+
+
+def _worse(beaten: Sequence[Pair]) -> str:
+    """a and b are worse, a by 0.031 (0.012 to 0.050)."""
+    near = beaten[0]
+    by = _by(near).removesuffix(" worse")
+    if len(beaten) == 1:
+        return f"{near.other} is worse by {by}"
+    return f"{_listed([pair.other for pair in beaten])} are worse, {near.other} by {by}"
 
 
 def _by(pair: Pair) -> str:
@@ -132,16 +138,16 @@ def on_fronts(
     judged: Judged,
     found: Verdict,
     costs: Mapping[str, float],
-    diversity: Mapping[str, float],
-    called_diversity: str,
+    diversity: Judged | None,
 ) -> tuple[set[str], set[str], list[str]]:
     """Entries on the front of quality and cost, those on the front of quality and diversity, and what they say.
 
-    costs: what a sample costs; diversity: as what is to be large.
+    costs: what a sample costs; diversity: replicates of a measure of it.
     """
     mean = {name: float(np.mean(row)) for name, row in judged.losses.items()}
     cheap = judge.front({name: (mean[name], costs[name]) for name in mean})
-    diverse = judge.front({name: (mean[name], -diversity[name]) for name in mean if name in diversity})
+    wide = {} if diversity is None else {name: float(np.mean(row)) for name, row in diversity.values.items()}
+    diverse = judge.front({name: (mean[name], -value) for name, value in wide.items()})
     told: list[str] = []
     equal = [name for name in (found.best, *found.tied) if np.isfinite(costs[name])]
     least = min(equal, key=lambda name: (costs[name], mean[name]), default=found.best)
@@ -155,11 +161,13 @@ def on_fronts(
     elif len(cheap) > 1:
         line = sorted(cheap, key=lambda name: costs[name])
         told.append(f"No other is as good for less, from cheapest to best: {_listed(line)}.")
-    if diversity and (widest := max(diversity, key=lambda name: diversity[name])) != found.best:
-        told.append(
-            f"{widest} draws the most of what there is: {_lower(called_diversity)} {figure_of(diversity[widest])}, "
-            f"{found.best} {figure_of(diversity[found.best])}."
-        )
+    if diversity is not None and diversity.count >= LEAST:
+        first = judge.compared(diversity.losses, diversity.paired)
+        if first and first[0].best != found.best and next(p for p in first if p.other == found.best).apart:
+            told.append(
+                f"{first[0].best} draws more of what there is: {_lower(called(diversity.measure))} "
+                f"{figure_of(wide[first[0].best])}, {found.best} {figure_of(wide[found.best])}."
+            )
     return cheap, diverse, told
 
 

@@ -1,44 +1,106 @@
-"""One training in a process of its own: told what to do in a line, tells how far it is in lines, ends when asked to.
+"""A process that trains a run or measures some: told what to do in a line, tells how far it is in lines.
 
 `python -m unnoise.comparison.worker` reads one line of JSON; when its input ends, it finishes the step and saves: so
-a parent that dies, however it dies, leaves nobody training behind.
+a parent that dies, however it dies, leaves nobody at work behind.
 """
 
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from unnoise import run as runs
+from unnoise.comparison.drawing import Drawing
+from unnoise.comparison.measured import lab_of
 from unnoise.comparison.milestones import drawer
-from unnoise.recipe import Recipe, resolve
+from unnoise.recipe import resolve
 from unnoise.training import Training
 
 PACE = 0.5  # seconds between two words on how far it is
 
 
-def train(
-    recipe: Recipe,
-    folder: Path,
-    device: str,
-    against: str,
-    begun: Callable[[Training], None] = lambda training: None,
-) -> bool:
-    """Trains a run to its end from wherever it stands, its milestones drawn; whether it got there.
+class Work(Protocol):
+    """Something under way: `done` counts what is done of it, `stop` asks it to end well and soon."""
 
-    begun: is given the training, whose `stop` ends it after a step, saved, and whose `trainer.items` tell how far it is.
-    """
-    training = Training(recipe, folder, resume=True, device=device)
-    begun(training)
-    draw = None
-    if recipe.train.sample_every and not training.done:
-        draw = drawer(training, training.run().protocol(against))
-    for _ in training.ticks(draw):
-        pass
-    return training.done
+    @property
+    def done(self) -> int: ...
+
+    def stop(self) -> None: ...
+
+
+class Train:
+    """A training to its end, from wherever it stands, its milestones drawn."""
+
+    def __init__(self, asked: Mapping[str, Any]):
+        recipe = resolve(asked["name"], asked["nodes"])
+        self.training = Training(recipe, Path(asked["folder"]), resume=True, device=asked["device"])
+        self.against: str = asked["against"]
+
+    @property
+    def done(self) -> int:
+        return self.training.trainer.items
+
+    def stop(self) -> None:
+        self.training.stop()
+
+    def __call__(self) -> bool:
+        """Whether it got to the end."""
+        if self.training.done:
+            return True
+        draw = None
+        if self.training.recipe.train.sample_every:
+            draw = drawer(self.training, self.training.run().protocol(self.against))
+        for _ in self.training.ticks(draw):
+            pass
+        return self.training.done
+
+
+class _Stopped(Exception):
+    pass
+
+
+class Measure:
+    """Runs drawn in some ways and measured, one after the other; each answer is kept as soon as it is known."""
+
+    def __init__(self, asked: Mapping[str, Any]):
+        self.asked, self._before, self._part, self._stopping = asked, 0, 0, False
+
+    @property
+    def done(self) -> int:
+        return self._before + self._part
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def _seen(self, count: int) -> None:
+        self._part = count
+        if self._stopping:
+            raise _Stopped
+
+    def __call__(self) -> bool:
+        """Whether all was measured."""
+        lab = lab_of(json.dumps(self.asked["lab"]))
+        try:
+            for folder, drawing in self.asked["pairs"]:
+                lab.result(runs.open(folder, self.asked["device"]), Drawing(**drawing), self._seen)
+                self._before, self._part = self._before + lab.samples, 0
+        except _Stopped:
+            return False
+        return True
+
+
+KINDS: dict[str, Callable[[Mapping[str, Any]], Any]] = {"train": Train, "measure": Measure}
+
+
+def do(asked: Mapping[str, Any], begun: Callable[[Work], None]) -> bool:
+    """Does what is asked, whichever kind of work it is; `begun` is given the work before it is done."""
+    work = KINDS[asked["kind"]](asked)
+    begun(work)
+    return work()
 
 
 def main() -> int:
@@ -50,21 +112,20 @@ def main() -> int:
     def tell(**words: Any) -> None:
         print(json.dumps(words), flush=True)
 
-    def begun(training: Training) -> None:
+    def begun(work: Work) -> None:
         def listen() -> None:
             sys.stdin.read()  # until whoever started us says stop, or is no more
-            training.stop()
+            work.stop()
 
         def speak() -> None:
             while not ended.wait(PACE):
-                tell(items=training.trainer.items)
+                tell(count=work.done)
 
-        for work in (listen, speak):
-            threading.Thread(target=work, daemon=True).start()
+        for task in (listen, speak):
+            threading.Thread(target=task, daemon=True).start()
 
     try:
-        recipe = resolve(asked["name"], asked["nodes"])
-        done = train(recipe, Path(asked["folder"]), asked["device"], asked["against"], begun)
+        done = do(asked, begun)
     except (ValueError, OSError, FloatingPointError) as error:
         ended.set()
         tell(error=" ".join(str(error).split()))

@@ -17,7 +17,8 @@ class Measure:
     value and floor are means over draws, spread and floor_spread the standard deviations of one draw;
     the floor is what real items score where samples stand. count: samples in a draw.
     better: "lower", "higher", or "half" where 1/2 is the best.
-    values: those of the single draws, in their order. low, high: the 95 % interval of value, and `interval` what it was taken over; None where nothing tells one.
+    values: those of the single draws, in their order.
+    low, high: the 95 % interval of value, and `interval` what it was taken over; None where nothing tells one.
     features: the numbers that it was read on: "raw", "stored classifier", or the name of features.
     warning: one sentence where the count is too small to mean anything; else silent.
     """

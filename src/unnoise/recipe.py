@@ -12,12 +12,14 @@ import yaml
 from unnoise import recipes
 from unnoise.augment import AUGMENTS, Augment, Nothing
 from unnoise.config import Tables, UserError, build, describe, nearest
-from unnoise.data import SOURCES, Items, Mixture, Source, settled
+from unnoise.data import SOURCES, Items, Source, settled
 from unnoise.data.patches import BUNDLED
-from unnoise.denoise import Denoiser, NetDenoiser, exact
+from unnoise.denoise import NetDenoiser
+from unnoise.denoise.closed import Components
 from unnoise.denoise.target import TARGETS, Target
+from unnoise.denoise.truth import truth
 from unnoise.loop.sampling import Sampling
-from unnoise.modality import MODALITIES, Modality, Points
+from unnoise.modality import MODALITIES, Array, Modality, Points
 from unnoise.nets import NETS, Net
 from unnoise.process.gaussian import PROCESSES, Gaussian
 from unnoise.process.schedules import SCHEDULES, Schedule
@@ -133,12 +135,10 @@ class Recipe:
         return Facts(self.shape, self.classes, self.nulls, items, digest)
 
     @property
-    def truth(self) -> Denoiser | None:
+    def truth(self) -> Components | None:
         """The exact denoiser, where the law of the data is known in closed form and encoded as it is."""
-        source = self.source
-        if isinstance(source, Mixture) and self.modality == Points():
-            return exact.Mixture(self.process, source.weights, source.means, source.covariances)
-        return None
+        plain = isinstance(self.modality, (Points, Array)) and self.modality.mean == 0 and self.modality.scale == 1
+        return truth(self.source, self.process) if plain else None
 
     def plan(self, sampling: Sampling) -> Plan:
         """The table of a way of sampling; UserError where what was trained has no answer to its questions."""

@@ -6,6 +6,7 @@ from unnoise.data.celeba import Celeba
 from unnoise.data.cifar import Cifar10
 from unnoise.data.dataset import Dataset
 from unnoise.data.digits import Digits
+from unnoise.data.fields import Fields
 from unnoise.data.finite import Finite
 from unnoise.data.mixture import Mixture
 from unnoise.data.mnist import Mnist
@@ -21,7 +22,7 @@ from unnoise.reading.progress import watching
 SOURCES: dict[str, type[Source]] = {
     source.name: source
     for source in (
-        Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Shapes,
+        Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Fields, Shapes,
         Table, Array, Bundled, Pictures, Patches, Cifar10, Mnist, Celeba, Dataset,
     )
 }  # fmt: skip
@@ -38,6 +39,7 @@ __all__ = [
     "Dataset",
     "Decodable",
     "Digits",
+    "Fields",
     "Finite",
     "Gaussians8",
     "Items",

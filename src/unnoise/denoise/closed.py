@@ -1,7 +1,7 @@
 """What closed-form denoisers share: arrays on every device asked, labels, draws and the optimal loss."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -93,18 +93,24 @@ class Exact(ABC):
     def _draw(self, n: int, seed: int, word: str) -> tuple[Array, npt.NDArray[np.int64]]:
         """Items (n, d), and the component or the item of the set (n,) that each comes from."""
 
-    @abstractmethod
-    def _traces(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
-        """tr Cov(x_0 | x_t = x, cond)."""
-
     def draw(self, n: int, seed: int) -> Array:
         """n samples of x_0, (n, *shape): a function of the seed."""
         return self._draw(n, seed, "draw")[0].reshape(n, *self.shape)
 
-    def _expected_loss(
-        self, alpha: float | Array, sigma: float | Array, labelled: bool, n: int, seed: int, width: int
+    def _expected(
+        self,
+        what: Callable[[Tensor, Tensor, Tensor, Cond], Float[Tensor, "B"]],
+        alpha: float | Array,
+        sigma: float | Array,
+        labelled: bool,
+        n: int,
+        seed: int,
+        width: int,
     ) -> Estimate:
-        """The mean of tr Cov(x_0 | x_t)/d over n draws of x_t, and its standard error; the same draws for all."""
+        """The mean of what(x_t, alpha, sigma, cond) over n draws of x_t, and its standard error.
+
+        The same draws for all levels; width: numbers held at once for each draw.
+        """
         items, which = self._draw(n, seed, "loss")
         noise = rng.host("exact", "noise", seed).standard_normal(items.shape)
         label = None if self.labels is None or not labelled else torch.from_numpy(self.labels[which])
@@ -117,9 +123,79 @@ class Exact(ABC):
                 levels = torch.full((2, len(x)), float(a), dtype=x.dtype)
                 levels[1] = float(s)
                 cond = {} if label is None else {"label": label[rows]}
-                found[i, rows] = self._traces(x.reshape(-1, *self.shape), levels[0], levels[1], cond).numpy()
-        value, error = found.mean(1) / self.size, found.std(1, ddof=1) / np.sqrt(n) / self.size
+                found[i, rows] = what(x.reshape(-1, *self.shape), levels[0], levels[1], cond).numpy()
+        value, error = found.mean(1), found.std(1, ddof=1) / np.sqrt(n)
         return Estimate(value.reshape(alphas.shape), error.reshape(alphas.shape))
 
 
-__all__ = ["Estimate", "Exact", "Labels"]
+class Components(Exact):
+    """Data that is normal given a hidden cause Z, of finitely many: a component, or a component and a place.
+
+    What a normal law says in closed form is taken from it, and draws tell only how far the causes are confused:
+    where x_t leaves no doubt of its cause, the numbers below are exact.
+    """
+
+    @property
+    @abstractmethod
+    def causes(self) -> int:
+        """How many values Z has."""
+
+    @abstractmethod
+    def _width(self) -> int:
+        """Numbers held at once for each item asked about."""
+
+    @abstractmethod
+    def _within(self, alpha: Array, sigma: Array) -> tuple[Array, Array]:
+        """E over Z of tr Cov(x_0 | x_t, Z) and of the entropy of x_t given Z, for each of the levels (L,)."""
+
+    @abstractmethod
+    def _prior_doubt(self) -> float:
+        """The entropy of Z in nats."""
+
+    @abstractmethod
+    def _scatter(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
+        """E of |E[x_0 | x_t, Z] − E[x_0 | x_t]|² under the posterior of Z given x_t = x."""
+
+    @abstractmethod
+    def _doubt(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
+        """The entropy of the posterior of Z given x_t = x, in nats."""
+
+    @abstractmethod
+    def _refuse_clean(self, sigma: Tensor, what: str) -> None:
+        """Refuses sigma = 0 where the law has no density then."""
+
+    def optimal_loss(
+        self, alpha: float | Array, sigma: float | Array, *, labelled: bool = False, n: int = 20_000, seed: int = 0
+    ) -> Estimate:
+        """L* = E|x_0 − E[x_0 | x_t]|²/d, shaped like alpha; labelled: where the class is known.
+
+        tr Cov(x_0 | x_t) = E_Z tr Cov(x_0 | x_t, Z) + E_Z|E[x_0 | x_t, Z] − E[x_0 | x_t]|²: the first term on average
+        is a formula, and the second the mean over n draws of x_t, a function of the seed. Of a normal law: exact.
+        """
+        levels = np.broadcast_arrays(np.asarray(alpha, np.float64), np.asarray(sigma, np.float64))
+        within = self._within(levels[0].ravel(), levels[1].ravel())[0].reshape(levels[0].shape)
+        if self.causes == 1:
+            return Estimate(within / self.size, np.zeros_like(within))
+        value, error = self._expected(self._scatter, alpha, sigma, labelled, n, seed, self._width())
+        return Estimate((within + value) / self.size, error / self.size)
+
+    def entropy(
+        self, alpha: float | Array = 1.0, sigma: float | Array = 0.0, *, n: int = 20_000, seed: int = 0
+    ) -> Estimate:
+        """h(x_t) = −E log p(x_t) in nats, shaped like alpha; of the data itself where silent.
+
+        h(x_t) = h(x_t | Z) + H(Z) − E H(Z | x_t): the first two are formulas, and the last the mean over n draws of a
+        number between 0 and log K, so the error is small beside that of averaging log p. Of a normal law: exact.
+        Its slope is the optimal loss: dh(x_0 + sigma·eps)/d(sigma²) = (d − d·L*/sigma²)/(2·sigma²)  (Stam, 1959;
+        Guo, Shamai & Verdú, 2005). No model has a smaller expected negative log-likelihood than that of the data.
+        """
+        levels = np.broadcast_arrays(np.asarray(alpha, np.float64), np.asarray(sigma, np.float64))
+        self._refuse_clean(torch.from_numpy(levels[1].copy()), "an entropy")
+        known = self._within(levels[0].ravel(), levels[1].ravel())[1].reshape(levels[0].shape) + self._prior_doubt()
+        if self.causes == 1:
+            return Estimate(known, np.zeros_like(known))
+        value, error = self._expected(self._doubt, alpha, sigma, False, n, seed, self._width())
+        return Estimate(known - value, error)
+
+
+__all__ = ["Components", "Estimate", "Exact", "Labels"]

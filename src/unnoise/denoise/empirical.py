@@ -98,14 +98,15 @@ class Empirical(Exact):
         The mean of the exact posterior variance tr Cov(x_0 | x_t)/d over n draws of x_t, a function of the seed.
         """
         width = min(self.chunk, len(self._host[0])) + self.size
-        return self._expected_loss(alpha, sigma, labelled, n, seed, width)
+        value, error = self._expected(self._traces, alpha, sigma, labelled, n, seed, width)
+        return Estimate(value / self.size, error / self.size)
 
     def _refuse_clean(self, sigma: Tensor) -> None:
         if bool((sigma == 0).any()):
             raise UserError("a finite data set has no density at sigma = 0; ask at t > 0")
 
     def _traces(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
-        """E[|y|²] − |E[y]|² under the posterior."""
+        """tr Cov(x_0 | x_t = x, cond) = E[|y|²] − |E[y]|² under the posterior."""
         _, mean, power = self._moments(x, alpha, sigma, cond)
         return (power - mean.square().sum(1)).clamp_min(0)
 

@@ -1,4 +1,4 @@
-"""Closed-form denoisers: the truth for Gaussian data, for mixtures of Gaussians, and for a finite set of items."""
+"""Closed-form denoisers: the truth for Gaussian data and mixtures; pictures and finite sets have their own files."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,15 +6,16 @@ import torch
 
 from unnoise import rng
 from unnoise.config import UserError
-from unnoise.denoise.closed import Estimate, Exact, Labels
+from unnoise.denoise.closed import Components, Estimate, Labels
 from unnoise.denoise.denoiser import Belief
 from unnoise.denoise.empirical import Empirical
+from unnoise.denoise.fields import Fields
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
 from unnoise.tensor import Array, Cond, Float, Tensor
 
 
-class _Blend(Exact):
+class _Blend(Components):
     """p(x_0) = sum over k of w_k·N(mu_k, Sigma_k), with Sigma_k = U_k·diag(v_k)·U_kᵀ.
 
     C_k = alpha²Sigma_k + sigma²I is the covariance of x_t within component k.
@@ -99,13 +100,35 @@ class _Blend(Exact):
         if self._singular and bool((sigma == 0).any()):
             raise UserError(f"a singular covariance does not tell {what} at sigma = 0; ask at t > 0")
 
-    def _traces(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
-        """sum over k of r_k·(tr(Sigma_k − alpha²Sigma_k²C_k⁻¹) + |m_k − E[x_0 | x_t]|²)."""
-        z, c = self._parts(x, alpha, sigma)
-        shares, means = self._posteriors(z, c, alpha, sigma, cond)
+    @property
+    def causes(self) -> int:
+        """How many components there are."""
+        return len(self._host[0])
+
+    def _width(self) -> int:
+        return self.causes * self.size
+
+    def _within(self, alpha: Array, sigma: Array) -> tuple[Array, Array]:
+        """sum over k of w_k·tr(Sigma_k − alpha²Sigma_k²C_k⁻¹), and of w_k·log det(2·pi·e·C_k)/2."""
+        values, weights = self._host[2], np.exp(self._host[3])
+        a, s = (np.square(level)[:, None, None] for level in (alpha, sigma))
+        c = a * values + s  # (L, K, d)
+        left = values * s / np.where(c > 0, c, 1)  # v − alpha²v²/c, without the difference
+        with np.errstate(divide="ignore"):
+            return left.sum(-1) @ weights, 0.5 * np.log(2 * np.pi * np.e * c).sum(-1) @ weights
+
+    def _prior_doubt(self) -> float:
+        log_w = self._host[3]
+        return -float(np.exp(log_w) @ log_w)
+
+    def _scatter(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
+        """sum over k of r_k·|m_k − E[x_0 | x_t]|²."""
+        shares, means = self._posteriors(*self._parts(x, alpha, sigma), alpha, sigma, cond)
         mean = torch.einsum("bk,bkd->bd", shares, means)
-        within = (self._arrays(x)[2] * sigma.square()[:, None, None] / c).sum(-1)  # the difference, without it
-        return (shares * (within + (means - mean[:, None]).square().sum(-1))).sum(1)
+        return (shares * (means - mean[:, None]).square().sum(-1)).sum(1)
+
+    def _doubt(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Cond) -> Float[Tensor, "B"]:
+        return torch.special.entr(self._log_joint(*self._parts(x, alpha, sigma), cond).softmax(dim=1)).sum(1)
 
     def _draw(self, n: int, seed: int, word: str) -> tuple[Array, npt.NDArray[np.int64]]:
         means, axes, values, log_w = self._host
@@ -125,14 +148,6 @@ class Normal(_Blend):
         if sigma.ndim == 0 or sigma.shape == centre.shape:
             sigma = np.diag(np.broadcast_to(sigma, centre.shape).reshape(-1))
         super().__init__(process, [1.0], centre[None], sigma[None], None)
-
-    def optimal_loss(self, alpha: float | Array, sigma: float | Array) -> Estimate:
-        """L* = E|x_0 − E[x_0 | x_t]|²/d = tr(Sigma − alpha²Sigma²C⁻¹)/d, shaped like alpha; exact."""
-        values = self._host[2][0]
-        a, s = (np.square(np.asarray(level, np.float64))[..., None] for level in (alpha, sigma))
-        c = a * values + s
-        loss = np.mean(values * s / np.where(c > 0, c, 1), axis=-1)  # v − alpha²v²/c, without the difference
-        return Estimate(loss, np.zeros_like(loss))
 
     def flow(self, x_t: Float[Tensor, "B *dims"], t: float, s: float) -> Float[Tensor, "B *dims"]:
         """Where the probability flow through x_t at time t stands at time s, before or after; float64 within.
@@ -167,20 +182,5 @@ class Mixture(_Blend):
     ) -> None:
         super().__init__(process, weights, means, covs, labels)
 
-    def optimal_loss(
-        self,
-        alpha: float | Array,
-        sigma: float | Array,
-        *,
-        labelled: bool = False,
-        n: int = 20_000,
-        seed: int = 0,
-    ) -> Estimate:
-        """L* = E|x_0 − E[x_0 | x_t]|²/d, shaped like alpha; labelled: where the class is known.
 
-        The mean of the exact posterior variance tr Cov(x_0 | x_t)/d over n draws of x_t, a function of the seed.
-        """
-        return self._expected_loss(alpha, sigma, labelled, n, seed, len(self._host[0]) * self.size)
-
-
-__all__ = ["Empirical", "Estimate", "Mixture", "Normal"]
+__all__ = ["Empirical", "Estimate", "Fields", "Mixture", "Normal"]

@@ -103,13 +103,16 @@ def data_of(recipe: Recipe) -> str:
 def ways(run: Run, name: str, drawings: Drawings) -> None:
     """Refuses ways of drawing that a run cannot go; it need not be trained."""
     for drawing in drawings:
-        try:
-            drawing.plan(run)
-            weight = drawing.guidance
-            if weight not in (None, 1) and not run.recipe.nulls:
-                raise UserError(f"{run.recipe.name} was trained without conditions, so guidance has nothing to follow")
-        except UserError as error:
-            raise UserError(f"{' · '.join(filter(None, [name, drawing.name]))}: {error}") from None
+        _way(run, name, drawing)
+
+
+def _way(run: Run, name: str, drawing: Drawing) -> None:
+    try:
+        drawing.plan(run)
+        if drawing.guidance not in (None, 1) and not run.recipe.nulls:
+            raise UserError(f"{run.recipe.name} is trained without conditions, so guidance has nothing to follow")
+    except UserError as error:
+        raise UserError(f"{' · '.join(filter(None, [name, drawing.name]))}: {error}") from None
 
 
 def same_questions(groups: Sequence[Group]) -> bool:

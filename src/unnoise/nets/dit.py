@@ -1,24 +1,23 @@
 """The diffusion transformer: cells of a field as tokens, blocks modulated by what the network hears."""
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.config import choose
-from unnoise.nets.attention import Source, attend
 from unnoise.nets.cells import cells, coordinates, field
 from unnoise.nets.embed import FREQUENCIES, Embedding
 from unnoise.nets.layers import zero
 from unnoise.nets.net import Net
-from unnoise.nets.rotary import Rotary, turn
+from unnoise.nets.preserving import BRANCH, Modulation, PreservingEmbedding, Unit, blend, silu, units
+from unnoise.nets.rotary import Rotary
+from unnoise.nets.tokens import PreservingTokenBlock, TokenBlock, linear, modulated
 from unnoise.nets.unet import Sources
 from unnoise.tensor import Cond, Float, Tensor
 
-EPSILON = 1e-6  # under the roots of norms
-GATES = {"swiglu": True, "gelu": False}
 OCTAVES = 4  # of the waves that say where in the field a token lies: the shortest is an eighth of the side long
 
 
@@ -55,6 +54,7 @@ class DiT(Net):
         frequencies: tuple[float, float] = FREQUENCIES,
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
+        magnitude_preserving: bool = False,
     ):
         super().__init__(shape, classes)
         dims = self.dims("a diffusion transformer")
@@ -66,16 +66,26 @@ class DiT(Net):
             )
         if width % head_width:
             raise ValueError(f"heads of {head_width} do not divide a width of {width}")
-        self.patch = patch
+        self.patch, self.preserving = patch, magnitude_preserving
         self.attention_widths = [width] * depth
-        numbers = self.shape[0] * patch**dims
-        self.embedding = Embedding(features or 32, embed_width, classes, frequencies, augment, hears)
-        self.first = nn.Linear(numbers, width)
-        self.place = nn.Linear(2 * OCTAVES * dims, width, bias=False)
+        numbers, ears = self.shape[0] * patch**dims, (features or 32, embed_width, classes, frequencies, augment, hears)
         self.rotary = Rotary(dims, head_width)
-        self.blocks = nn.ModuleList(Block(width, head_width, expand, mlp, dropout) for _ in range(depth))
-        self.modulate = zero(nn.Linear(embed_width, (6 * depth + 2) * width))
-        self.last = zero(nn.Linear(width, numbers))
+        options = (width, head_width, expand, mlp, dropout)
+        if magnitude_preserving:
+            self.embedding = PreservingEmbedding(*ears)
+            self.first = Unit(numbers, width, constant=True)
+            self.place = Unit(2 * OCTAVES * dims, width)
+            self.blocks = nn.ModuleList(PreservingTokenBlock(*options) for _ in range(depth))
+            self.modulate = Modulation(embed_width, [width] * (2 * depth + 1))
+            self.last = Unit(width, numbers, silent=True)
+        else:
+            self.embedding = Embedding(*ears)
+            self.first = linear(numbers, width, preserving=False)
+            self.place = nn.Linear(2 * OCTAVES * dims, width, bias=False)
+            self.blocks = nn.ModuleList(TokenBlock(*options) for _ in range(depth))
+            self.modulate = zero(nn.Linear(embed_width, (6 * depth + 2) * width))
+            self.last = zero(nn.Linear(width, numbers))
+        self.kept = units(self)
 
     def forward(
         self,
@@ -84,102 +94,28 @@ class DiT(Net):
         cond: Cond,
         sources: Sources = (),
     ) -> Float[Tensor, "B C *sizes"]:
-        numbers = self.modulate(F.silu(self.embedding(noise_level, cond)))
-        modulation = numbers.unflatten(1, (-1, 1, self.first.out_features)).unbind(dim=1)  # each (B, 1, width)
-        parts = cells(x.to(self.modulate.weight.dtype), self.patch)
+        embedding = self.embedding(noise_level, cond)
+        numbers = self.modulate(silu(embedding) if self.preserving else F.silu(embedding))
+        parts = cells(x.to(next(self.first.parameters()).dtype), self.patch)
         counts = parts.shape[2:]
         h = self.first(parts.flatten(2).transpose(1, 2))
-        h = h + self.place(waves(counts, h))
+        modulation = numbers.unflatten(1, (-1, 1, h.shape[2])).unbind(dim=1)  # each (B, 1, width)
+        place = self.place(waves(counts, h))
+        h = blend(h, place.expand_as(h), BRANCH) if self.preserving else h + place
         table = self.rotary(counts, h)
+        heard = 2 if self.preserving else 6
         for i, block in enumerate(self.blocks):
-            h = block(h, modulation[6 * i : 6 * i + 6], table, sources[i] if sources else ())
-        h = self.last(modulated(h, *modulation[-2:]))
-        return field(h.transpose(1, 2).unflatten(2, counts), self.patch, x.shape[2:]).to(x.dtype)
-
-
-class Block(nn.Module):
-    """One attention and one perceptron, each added to the stream through its gate."""
-
-    def __init__(self, width: int, head_width: int, expand: float, mlp: str, dropout: float):
-        super().__init__()
-        self.attention = TokenAttention(width, head_width)
-        self.perceptron = Perceptron(width, expand, mlp, dropout)
-
-    def forward(
-        self,
-        h: Float[Tensor, "B L width"],
-        modulation: Sequence[Tensor],
-        table: Float[Tensor, "two L pairs"],
-        sources: Sequence[Source] = (),
-    ) -> Float[Tensor, "B L width"]:
-        scale, shift, gate, scale2, shift2, gate2 = modulation
-        h = torch.addcmul(h, gate, self.attention(modulated(h, scale, shift), table, sources))
-        return torch.addcmul(h, gate2, self.perceptron(modulated(h, scale2, shift2)))
-
-
-class TokenAttention(nn.Module):
-    """Σ_s softmax(q·k_sᵀ/√d)·v_s over a list of sources, the tokens themselves first.
-
-    Only they have places: a further source is asked with queries that are not turned, its keys are normed as ours.
-    """
-
-    def __init__(self, width: int, head_width: int):
-        super().__init__()
-        self.head_width = head_width
-        self.project_in = nn.Linear(width, 3 * width)
-        self.project_out = nn.Linear(width, width)
-        self.norm_queries = nn.LayerNorm(head_width, EPSILON, bias=False)
-        self.norm_keys = nn.LayerNorm(head_width, EPSILON, bias=False)
-
-    def forward(
-        self, h: Float[Tensor, "B L width"], table: Float[Tensor, "two L pairs"], sources: Sequence[Source] = ()
-    ) -> Float[Tensor, "B L width"]:
-        queries, keys, values = (self.split(part) for part in self.project_in(h).chunk(3, dim=2))
-        queries, keys = self.norm_queries(queries), self.norm_keys(keys)
-        answer = attend(turn(queries, table), turn(keys, table), values)
-        for source in sources:
-            keys, values = self.norm_keys(self.split(source.keys)), self.split(source.values)
-            answer = answer + attend(queries, keys, values, source.mask)
-        return self.project_out(answer.transpose(1, 2).flatten(2))
-
-    def split(self, tokens: Float[Tensor, "B L width"]) -> Float[Tensor, "B heads L head"]:
-        return tokens.unflatten(2, (-1, self.head_width)).transpose(1, 2)
-
-
-class Perceptron(nn.Module):
-    """W_2·(silu(a)·b), (a, b) = W_1·h: SwiGLU; or W_2·gelu(W_1·h)."""
-
-    def __init__(self, width: int, expand: float, mlp: str, dropout: float):
-        super().__init__()
-        self.gated = choose("mlp", mlp, GATES)
-        hidden = max(8, round(expand * width * (2 / 3 if self.gated else 1) / 8) * 8)
-        self.first = nn.Linear(width, hidden * (1 + self.gated))
-        self.dropout = nn.Dropout(dropout)
-        self.second = nn.Linear(hidden, width)
-
-    def forward(self, h: Float[Tensor, "B L width"]) -> Float[Tensor, "B L width"]:
-        h = self.first(h)
-        if self.gated:
-            gate, h = h.chunk(2, dim=2)
-            h = F.silu(gate) * h
-        else:
-            h = F.gelu(h, approximate="tanh")
-        return self.second(self.dropout(h))
-
-
-def modulated(
-    h: Float[Tensor, "B L width"], scale: Float[Tensor, "B 1 width"], shift: Float[Tensor, "B 1 width"]
-) -> Float[Tensor, "B L width"]:
-    """(1 + scale)·norm(h) + shift."""
-    return torch.addcmul(shift, F.layer_norm(h, h.shape[2:], eps=EPSILON), 1 + scale)
+            h = block(h, modulation[i * heard : (i + 1) * heard], table, sources[i] if sources else ())
+        h = h * (1 + modulation[-1]) if self.preserving else modulated(h, *modulation[-2:])
+        return field(self.last(h).transpose(1, 2).unflatten(2, counts), self.patch, x.shape[2:]).to(x.dtype)
 
 
 def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:
-    """Where in a field of so many tokens an axis each lies: sines and cosines of π·2^(k−1)·u, u from −1 to 1."""
+    """Where in a field of so many tokens an axis each lies: √2·(cos, sin) of π·2^(k−1)·u, u from −1 to 1."""
     sizes = torch.tensor(counts, dtype=torch.float32)
     u = (2 * coordinates(counts, like.device) + 1) / sizes.to(like.device) - 1
     angles = torch.cat([u * (torch.pi * 2.0 ** (k - 1)) for k in range(OCTAVES)], dim=1)
-    return torch.cat((angles.cos(), angles.sin()), dim=1).to(like.dtype)
+    return (sqrt(2) * torch.cat((angles.cos(), angles.sin()), dim=1)).to(like.dtype)
 
 
 __all__ = ["DiT"]

@@ -80,9 +80,10 @@ class Double(nn.Module):
     products in two dimensions and 8/27 in three.
     """
 
-    def __init__(self, dims: int, width: int):
+    def __init__(self, dims: int, conv: Any):
+        """conv: of three taps, with the weights and the bias to use."""
         super().__init__()
-        self.conv = convolution(dims, width, width)
+        self.conv = conv
         self.transposed = TRANSPOSED[dims]
 
     def forward(self, x: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B C *doubled"]:

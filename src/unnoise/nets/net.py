@@ -1,11 +1,19 @@
 """What a network is here: (x, noise level, conditions) in, an answer shaped like x out, and no state."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import nn
 
 from unnoise.tensor import Cond, Float, Tensor
+
+
+class Constrained(Protocol):
+    """A part whose weights have a place to be."""
+
+    def constrain(self) -> None:
+        """Puts them there; no answer changes by it."""
+        ...
 
 
 class Net(nn.Module):
@@ -29,6 +37,7 @@ class Net(nn.Module):
             raise ValueError(f"classes counts the labels: expected 0 or more, got {classes}")
         self.shape = tuple(shape)
         self.classes = classes
+        self.kept: Sequence[Constrained] = ()
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
@@ -47,9 +56,14 @@ class Net(nn.Module):
             raise ValueError(f"{what} takes items (C, *sizes) with 1 to 3 sizes, got the shape {self.shape}")
         return dims
 
+    def constrain(self) -> None:
+        """Puts weights that have a place back there; training does so after each step. Most networks have none."""
+        for part in self.kept:
+            part.constrain()
+
     def parameter_count(self) -> int:
         """How many numbers training moves."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
-__all__ = ["Net"]
+__all__ = ["Constrained", "Net"]

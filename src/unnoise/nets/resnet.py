@@ -1,15 +1,14 @@
 """The plain residual network: one width, one resolution, convolutions alone."""
 
-from math import gcd
 from typing import Literal
 
 from torch import nn
-from torch.nn import functional as F
 
 from unnoise.nets.cells import cells, field
-from unnoise.nets.embed import FREQUENCIES, Embedding
-from unnoise.nets.layers import Block, convolution, zero
+from unnoise.nets.embed import FREQUENCIES
+from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
+from unnoise.nets.preserving import units
 from unnoise.nets.unet import arrange
 from unnoise.tensor import Cond, Float, Tensor
 
@@ -41,6 +40,7 @@ class ResNet(Net):
         epsilon: float = 1e-5,
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
+        magnitude_preserving: bool = False,
     ):
         super().__init__(shape, classes)
         dims = self.dims("a residual network")
@@ -52,25 +52,25 @@ class ResNet(Net):
             )
         self.patch = patch
         numbers = self.shape[0] * patch**dims
-        self.embedding = Embedding(features or 32, embed_width, classes, frequencies, augment, hears)
-        self.first = convolution(dims, numbers, width)
-        blocks = [
-            Block(dims, width, width, groups=groups, epsilon=epsilon, modulation=modulation, dropout=dropout)
-            for _ in range(depth)
-        ]
+        kit = (Preserving if magnitude_preserving else Plain)(dims, width, groups, epsilon, modulation, dropout)
+        self.kit = kit
+        self.embedding = kit.embedding(features or 32, embed_width, classes, frequencies, augment, hears)
+        self.first = kit.first(numbers, width)
+        blocks = [kit.block(width, width, True) for _ in range(depth)]
         self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.GroupNorm(gcd(groups, width), width, epsilon)
-        self.last = zero(convolution(dims, width, numbers))
-        self.modulate = nn.Linear(embed_width, sum(block.modulated for block in blocks))
+        self.norm = kit.norm(width)
+        self.last = kit.last(width, numbers)
+        self.modulate = kit.modulate(embed_width, [block.modulated for block in blocks])
+        self.kept = units(self)
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
     ) -> Float[Tensor, "B C *sizes"]:
-        modulations = self.modulate(F.silu(self.embedding(noise_level, cond))).chunk(len(self.blocks), dim=1)
-        h = arrange(self.first(cells(x.to(self.modulate.weight.dtype), self.patch)))
+        modulations = self.modulate(self.kit.silu(self.embedding(noise_level, cond))).chunk(len(self.blocks), dim=1)
+        h = arrange(self.first(cells(x.to(next(self.first.parameters()).dtype), self.patch)))
         for block, modulation in zip(self.blocks, modulations, strict=True):
             h = block(h, modulation)
-        h = self.last(F.silu(self.norm(h)))
+        h = self.last(h if self.norm is None else self.kit.silu(self.norm(h)))
         return field(h, self.patch, x.shape[2:]).to(x.dtype)
 
 

@@ -1,17 +1,16 @@
 """The U-Net in one, two or three dimensions, in parts: embed, down, mid, up."""
 
 from collections.abc import Sequence
-from math import gcd
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from unnoise.nets.attention import Attention, Source
-from unnoise.nets.embed import FREQUENCIES, Embedding
-from unnoise.nets.layers import Block, Double, convolution, zero
+from unnoise.nets.attention import Source
+from unnoise.nets.embed import FREQUENCIES
+from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
+from unnoise.nets.preserving import units
 from unnoise.tensor import Cond, Float, Tensor
 
 # The sizes one asks for by name: UNet(shape, **PRESETS["base"]).
@@ -36,6 +35,7 @@ class UNet(Net):
     widths: channels of each level; level l works at ceil(size/2^l). blocks: residual blocks at each level on
     the way down, one more on the way up. attention: the levels, by index, at which attention follows each
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
+    magnitude_preserving: of parts that keep the variance, without norms and biases (`nets/preserving.py`).
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
     attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;
@@ -62,6 +62,7 @@ class UNet(Net):
         epsilon: float = 1e-5,
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
+        magnitude_preserving: bool = False,
     ):
         super().__init__(shape, classes)
         dims = self.dims("a U-Net")
@@ -77,31 +78,33 @@ class UNet(Net):
                 f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"
             )
         embed_width = embed_width or 4 * widths[0]
-        self.embedding = Embedding(features or widths[0], embed_width, classes, frequencies, augment, hears)
+        kit = (Preserving if magnitude_preserving else Plain)(dims, head_width, groups, epsilon, modulation, dropout)
+        self.kit = kit
+        self.embedding = kit.embedding(features or widths[0], embed_width, classes, frequencies, augment, hears)
 
         self.modulated: list[int] = []
         self.attention_widths: list[int] = []
 
-        def stage(level: int, before: int, after: int, look: bool = True) -> Stage:
+        def stage(level: int, before: int, after: int, look: bool = True, inward: bool = False) -> Stage:
             places = len(self.modulated), len(self.attention_widths)
-            block = Block(dims, before, after, groups=groups, epsilon=epsilon, modulation=modulation, dropout=dropout)
+            block = kit.block(before, after, inward)
             self.modulated.append(block.modulated)
             if level not in attention or not look:
                 return Stage(block, None, places)
             self.attention_widths.append(after)
-            return Stage(block, Attention(after, head_width=head_width, groups=groups, epsilon=epsilon), places)
+            return Stage(block, kit.attention(after), places)
 
-        self.first = convolution(dims, self.shape[0], widths[0])
+        self.first = kit.first(self.shape[0], widths[0])
         self.encoder, self.middle, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width = widths[0]
         skips = [width]
         for level, after in enumerate(widths):
             for _ in range(blocks):
-                self.encoder.append(stage(level, width, after))
+                self.encoder.append(stage(level, width, after, inward=True))
                 width = after
                 skips.append(width)
             if level + 1 < len(widths):
-                self.encoder.append(convolution(dims, width, width, stride=2))
+                self.encoder.append(kit.halve(width))
                 skips.append(width)
         self.middle.append(stage(len(widths), width, width))
         self.middle.append(stage(len(widths), width, width, look=False))
@@ -110,10 +113,11 @@ class UNet(Net):
                 self.decoder.append(stage(level, width + skips.pop(), after))
                 width = after
             if level:
-                self.decoder.append(Double(dims, width))
-        self.norm = nn.GroupNorm(gcd(groups, width), width, epsilon)
-        self.last = zero(convolution(dims, width, self.shape[0]))
-        self.modulate = nn.Linear(embed_width, sum(self.modulated))
+                self.decoder.append(kit.double(width))
+        self.norm = kit.norm(width)
+        self.last = kit.last(width, self.shape[0])
+        self.modulate = kit.modulate(embed_width, self.modulated)
+        self.kept = units(self)
 
     def forward(
         self,
@@ -124,7 +128,7 @@ class UNet(Net):
         residuals: Sequence[Tensor] = (),
     ) -> Float[Tensor, "B C *sizes"]:
         context = self.embed(noise_level, cond, sources)
-        h = x.to(self.embedding.first.weight.dtype)
+        h = x.to(next(self.first.parameters()).dtype)
         skips = self.down(h, context)
         h = self.mid(skips[-1], context)
         if residuals:
@@ -138,7 +142,7 @@ class UNet(Net):
 
     def embed(self, noise_level: Float[Tensor, "B"], cond: Cond, sources: Sources = ()) -> "Context":
         """What every block hears: its share of the modulation; and what every attention may look at."""
-        numbers = self.modulate(F.silu(self.embedding(noise_level, cond)))
+        numbers = self.modulate(self.kit.silu(self.embedding(noise_level, cond)))
         return Context(numbers.split(self.modulated, dim=1), sources)
 
     def down(self, h: Float[Tensor, "B C *sizes"], context: "Context") -> list[Tensor]:
@@ -161,12 +165,8 @@ class UNet(Net):
         """The answer, from the middle's and the skips."""
         left = list(skips)
         for part in self.decoder:
-            if isinstance(part, Stage):
-                joined = torch.cat((h, left.pop()), dim=1)
-                h = part(joined, context)
-            else:
-                h = crop(part(h), left[-1])
-        return self.last(F.silu(self.norm(h)))
+            h = part(self.kit.join(h, left.pop()), context) if isinstance(part, Stage) else crop(part(h), left[-1])
+        return self.last(h if self.norm is None else self.kit.silu(self.norm(h)))
 
 
 def arrange(h: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B C *sizes"]:
@@ -196,7 +196,7 @@ class Context(NamedTuple):
 class Stage(nn.Module):
     """A residual block and, where asked for, the attention that follows it; both know their place."""
 
-    def __init__(self, block: Block, attention: Attention | None, places: tuple[int, int]):
+    def __init__(self, block: nn.Module, attention: nn.Module | None, places: tuple[int, int]):
         super().__init__()
         self.block = block
         self.attention = attention

@@ -170,6 +170,7 @@ class Trainer:
                 self._since.append((loss.value.detach(), loss.noise))
                 self._lost.append((~loss.value.detach().isfinite()).sum())
         self._norms.append(self._optimiser.step(config.rate(before)))
+        self.denoiser.net.constrain()
         if self._beside is not None:
             self._beside.step(config.rate(before))
         self.items += config.batch

@@ -206,7 +206,7 @@ def _short(told: Story) -> Finding | None:
         sentence = f"Too short: {steps:,} steps are fewer than the {STEPS} that a network needs to find its feet"
         sentence += f"; the training loss is {loss[-1]:.4g}." if len(loss) else "."
         return Finding("too short", sentence, figures, (f"train.items={more}",))
-    if not told.descends or fall <= FALL and not (fall > STEADY and fall > 0.8 * before):
+    if not told.descends or (fall <= FALL and not (fall > STEADY and fall > 0.8 * before)):
         return None
     ratio = float(np.clip(fall / before if before > 0 else 0.5, 0.25, 0.9))  # each doubling gains so much of the last
     doublings = int(np.clip(np.ceil(np.log(STEADY / fall) / np.log(ratio)), 1, 4))

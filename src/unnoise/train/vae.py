@@ -30,9 +30,10 @@ class Bound(NamedTuple):
 class Encoder(nn.Module):
     """x (B, C, ..) → mean and log variance (B, latent) of z = Pᵀ·x_T, P (N, latent) orthonormal.
 
-    P, drawn once and kept, says which directions of x_T an item is written to; of the others the encoder knows what sampling
-    knows, N(0, 1), so the decoder hears in training what it will hear. `net` answers with twice the channels; the
-    deviation of the decoder's normal is learned beside.
+    P, drawn once and kept, says which directions of x_T an item is written to; of the others the encoder knows what
+    sampling knows, N(0, 1), so the decoder hears in training what it will hear. `net` answers with twice the channels:
+    what to add to the item itself, so that it is written down from the first step and the decoder has something to
+    learn from, and the variances. The deviation of the decoder's normal is learned beside.
     """
 
     directions: Tensor
@@ -54,8 +55,8 @@ class Encoder(nn.Module):
     def forward(
         self, x: Float[Tensor, "B *dims"], noise: Float[Tensor, "B"], cond: Cond
     ) -> tuple[Float[Tensor, "B latent"], Float[Tensor, "B latent"]]:
-        mean, log_variance = self.net(torch.cat((x, x), dim=1), noise, cond).to(x.dtype).chunk(2, dim=1)
-        return mean.flatten(1) @ self.directions, log_variance.flatten(1) @ self.directions
+        change, log_variance = self.net(torch.cat((x, x), dim=1), noise, cond).to(x.dtype).chunk(2, dim=1)
+        return (x + change).flatten(1) @ self.directions, log_variance.flatten(1) @ self.directions
 
 
 @dataclass(frozen=True)

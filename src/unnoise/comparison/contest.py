@@ -232,7 +232,8 @@ class Contest:
     def _entries(self, of: dict[str, list[Result]], judge: str) -> list[Entry]:
         alike = same_questions(self.groups)
         single = len(self.candidates) == len(self.groups)  # else one training would be drawn several times over
-        price = {id(group): count(group.runs[0].denoiser.net, group.runs[0].recipe.shape) for group in self.groups}
+        nets = {id(group): group.runs[0].denoiser.net for group in self.groups}
+        work = {key: count(net, self.recipe.shape).multiply_adds for key, net in nets.items()}
         found: list[Entry] = []
         for candidate in self.candidates:
             results, group = of[candidate.name], candidate.group
@@ -247,8 +248,8 @@ class Contest:
                     values=values,
                     train_seconds=float(np.mean([clock[-1][1] for clock in clocks])) if all(clocks) else None,
                     items=first.checkpoint.items,
-                    parameters=price[id(group)].parameters,
-                    multiply_adds=price[id(group)].multiply_adds,
+                    parameters=sum(p.numel() for p in nets[id(group)].parameters()),
+                    multiply_adds=work[id(group)],
                     evaluations=results[0].evaluations,
                     seconds_per_sample=float(np.mean([result.seconds for result in results])),
                     curve=curve.held_out(group.runs) if alike and single else (),
@@ -289,8 +290,7 @@ class Contest:
         if recipe.modality.name == "points":
             return []
         rows = rows_shown(self.rules, math.prod(recipe.shape))
-        named = ["" if labels is None else f", {recipe.classes[int(labels[0][k])]}" for k in rows]
-        return [f"seed {k}{name}" for k, name in zip(rows, named, strict=True)]
+        return [f"seed {k}" if labels is None else recipe.classes[int(labels[0][k])] for k in rows]
 
     def _facts(self) -> dict[str, str]:
         first, rules = self.groups[0].runs[0], self.rules

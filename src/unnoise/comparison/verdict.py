@@ -79,9 +79,10 @@ def verdict(judged: Judged) -> Verdict:
             "by more than their noise."
         )
     else:
+        next_ = f"{pairs[0].other} at {reads[pairs[0].other]} is {_by(pairs[0])}"
+        others = f", nor can {_listed(tied[1:])}" if len(tied) > 1 else ""
         sentence = (
-            f"{head}, but nothing won: {_listed(tied)} cannot be told from it by {judged.count} {judged.unit}; "
-            f"{pairs[0].other} reads {reads[pairs[0].other]}, {_by(pairs[0])}."
+            f"{head}, but nothing won: {next_}, and cannot be told from it by {judged.count} {judged.unit}{others}."
         )
     advice = []
     if not judged.trained and judged.unit != "training seeds":

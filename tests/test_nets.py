@@ -10,10 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from unnoise.nets import MLP, NETS, PRESETS, Net, Source, UNet
+from unnoise.nets import MLP, NETS, PRESETS, Net, Source, UNet, count, presets
 from unnoise.nets.attention import Attention, attend
 from unnoise.nets.embed import Sinusoids, Waves
 from unnoise.nets.layers import Block, Double, convolution
+from unnoise.recipe import load
 from unnoise.tensor import Tensor
 
 FIELDS = [(2, 7), (1, 8, 8), (3, 5, 9), (2, 3, 4, 5)]
@@ -232,10 +233,39 @@ def test_attention_is_the_softmax_of_the_products(dtype: torch.dtype):
     assert_close(answer, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("name", "count"), [("small", 980_707), ("base", 16_432_195), ("large", 101_794_563)])
-def test_presets_have_the_size_that_the_table_is_known_for(name: str, count: int):
+@pytest.mark.parametrize(("name", "parameters"), [("small", 980_707), ("base", 16_432_195), ("large", 101_794_563)])
+def test_presets_have_the_size_that_the_table_is_known_for(name: str, parameters: int):
     with torch.device("meta"):
-        assert UNet((3, 32, 32), **PRESETS[name]).parameter_count() == count
+        assert UNet((3, 32, 32), **PRESETS["unet"][name]).parameter_count() == parameters
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_a_recipe_may_name_a_size_and_writes_out_what_it_means(kind: str):
+    recipe = load("mixture" if kind == "mlp" else "digits", [f"net.kind={kind}", "net.preset=tiny", "net.dropout=0.5"])
+    net = recipe.nodes["net"]
+    assert "preset" not in net
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in PRESETS[kind]["tiny"].items()}
+    assert {**net, **given, "dropout": 0.5} == net
+    assert load("digits", ["net.preset=base"]).nodes["net"]["widths"] == [64, 128, 256]  # the recipe's own are dropped
+    with pytest.raises(ValueError, match="did you mean 'small'"):
+        load("digits", [f"net={{kind: {kind}, preset: smal}}"])
+
+
+# ---- what a network costs
+
+
+@pytest.mark.parametrize("size", presets.SHAPES)
+def test_a_preset_costs_the_same_in_every_family(size: str):
+    with torch.device("meta"):
+        shape = presets.SHAPES[size]
+        counted = {kind: count(NETS[kind](shape, **PRESETS[kind][size])) for kind in ("unet", "resnet", "dit")}
+        row = count(MLP(presets.ROW, **PRESETS["mlp"][size]))
+    norm = counted["unet"]
+    for cost in (*counted.values(), row):
+        assert abs(cost.parameters / norm.parameters - 1) < presets.TOLERANCE
+    for cost in counted.values():
+        assert abs(cost.multiply_adds / norm.multiply_adds - 1) < presets.TOLERANCE
+    assert abs(row.multiply_adds / row.parameters - 1) < presets.TOLERANCE
 
 
 # ---- what is shared

@@ -57,6 +57,9 @@ def build(
     if node["kind"] not in table:
         raise UserError(f"{where or 'a node'} has no kind '{node['kind']}'; {nearest(node['kind'], table)}")
     factory: Callable[..., Any] = table[node["kind"]]
+    if "preset" in fields and hasattr(factory, "presets"):  # a size by name, upon which fields may still be set
+        sized = choose(f"preset of '{node['kind']}'", str(fields.pop("preset")), getattr(factory, "presets"))  # noqa: B009
+        fields = {**sized, **fields}
     values, resolved = arguments(factory, fields, tables, where, context)
     try:
         made = factory(**values)

@@ -197,7 +197,7 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """Nodes with changes written as node.key=value, the value in YAML; a new kind drops the old one's fields."""
+    """Nodes with changes written as node.key=value, the value in YAML; a new kind or preset drops the old fields."""
     result: dict[str, Any] = _copy(nodes)
     for change in changes:
         path, equals, value = change.partition("=")
@@ -220,6 +220,9 @@ def override(nodes: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]
             place = place[key]
         if keys[-1] == "kind" and place.get("kind") != parsed:
             place.clear()
+        if keys[-1] == "preset":
+            for field in [field for field in place if field != "kind"]:
+                del place[field]
         place[keys[-1]] = parsed
     return result
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unnoise.nets import presets
 from unnoise.nets.cells import cells, coordinates, field
 from unnoise.nets.embed import FREQUENCIES, Embedding
 from unnoise.nets.layers import zero
@@ -35,6 +36,7 @@ class DiT(Net):
     look at, as in the U-Net.
     """
 
+    presets = presets.DIT
     any_size = True
 
     def __init__(

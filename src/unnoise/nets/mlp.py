@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unnoise.nets import presets
 from unnoise.nets.embed import FREQUENCIES, Embedding, Waves
 from unnoise.nets.net import Net
 from unnoise.tensor import Cond, Float, Tensor
@@ -20,6 +21,8 @@ class MLP(Net):
     waves: how many random waves of `bandwidth` (in units of 1/x) stand beside x at the entrance; by default
     32 where an item has 3 numbers or fewer, and none above, where fixed directions would be too few.
     """
+
+    presets = presets.MLP
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import ClassVar, Protocol
 
 from torch import nn
 
+from unnoise.nets.presets import Presets
 from unnoise.tensor import Cond, Float, Tensor
 
 
@@ -27,6 +28,7 @@ class Net(nn.Module):
     """
 
     ends: ClassVar[tuple[str, ...]] = ("first", "last")
+    presets: ClassVar[Presets] = {}  # options by the name of a size: `preset` in a recipe
     any_size: ClassVar[bool] = False  # whether a field of other sizes than `shape` may be asked
 
     def __init__(self, shape: Sequence[int], classes: int = 0):

@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import nn
 
+from unnoise.nets import presets
 from unnoise.nets.cells import cells, field
 from unnoise.nets.embed import FREQUENCIES
 from unnoise.nets.kits import Plain, Preserving
@@ -21,6 +22,7 @@ class ResNet(Net):
     every pixel a place. (He et al., Identity mappings in deep residual networks, 2016.)
     """
 
+    presets = presets.RESNET
     any_size = True
 
     def __init__(

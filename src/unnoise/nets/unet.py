@@ -1,30 +1,18 @@
 """The U-Net in one, two or three dimensions, in parts: embed, down, mid, up."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 
+from unnoise.nets import presets
 from unnoise.nets.attention import Source
 from unnoise.nets.embed import FREQUENCIES
 from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import units
 from unnoise.tensor import Cond, Float, Tensor
-
-# The sizes one asks for by name: UNet(shape, **PRESETS["base"]).
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"widths": (32, 64), "blocks": 2, "attention": ()},
-    "base": {"widths": (64, 128, 256), "blocks": 2, "attention": (2, 3), "groups": 32},
-    "large": {
-        "widths": (128, 256, 256, 512),
-        "blocks": 3,
-        "attention": (2, 3, 4),
-        "head_width": 64,
-        "groups": 32,
-    },
-}
 
 Sources = Sequence[Sequence[Source]]
 
@@ -42,6 +30,7 @@ class UNet(Net):
     `residuals` are added to the skips, the last one to the middle's answer (Zhang et al., ControlNet, 2023).
     """
 
+    presets = presets.UNET
     any_size = True
 
     def __init__(
@@ -209,4 +198,4 @@ class Stage(nn.Module):
         return self.attention(h, context.sources[self.places[1]] if context.sources else ())
 
 
-__all__ = ["PRESETS", "Context", "Sources", "UNet"]
+__all__ = ["Context", "Sources", "UNet"]

@@ -54,7 +54,7 @@ def _kinds(table: Mapping[str, Callable[..., Any]]) -> str:
 def _sampling() -> str:
     fields = [(f"`{name}`", f"`{_plain(p.default)}`") for name, p in inspect.signature(Sampling).parameters.items()]
     samplers = [
-        (f"`{name}`", _fields(entry.rule), str(entry.order), f"`{entry.grid}`", _first(entry.rule))
+        (f"`{name}`", _fields(entry.rule), str(entry.promised()), f"`{entry.grid}`", _first(entry.rule))
         for name, entry in SAMPLERS.items()
     ]
     grids = [(f"`{name}`", _first(grid)) for name, grid in GRIDS.items()]

@@ -28,10 +28,32 @@ PROCESSES: dict[str, Gaussian] = {
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "ddim": [{"eta": 0.5}, {"eta": 1.0}],
     "ddpm": [{"variance": "beta"}],
+    "deis_3": [{"variable": "lambda"}],
+    "dpmpp_2m_sde": [{"eta": 0.5}],
+    "dpmpp_2s_ancestral": [{"eta": 0.5}],
+    "dpmpp_3m": [{"start": "multistep"}],
+    "dpmpp_sde": [{"eta": 0.0, "r": 0.7}],
+    "edm": [{"s_churn": 0.0}],
+    "predictor_corrector": [{"predictor": "reverse_diffusion", "corrections": 2}],
+    "sa_solver": [{"tau": 0.0}, {"predictor": 3, "corrector": 4}, {"predictor": 1, "corrector": 0}],
+    "unip_2": [{"b": "bh1"}],
+    "unipc_2": [{"b": "bh1", "predicts": "noise"}],
+    "unipc_3": [{"predicts": "noise"}],
 }
 
 
+# One of every shape that a table takes: what runs tables is tested over these, what a table says over every one.
+SHAPES = ("ddpm", "ddim", "heun", "dpmpp_2m", "unipc_3", "dpmpp_sde", "sa_solver", "edm", "predictor_corrector")
+
+
 def rules(stochastic: bool | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A sampler of every shape, DDPM and DDIM with their options: all, or the (non-)stochastic ones."""
+    for name, options in every(stochastic):
+        if name in SHAPES and (not options or name in ("ddpm", "ddim")):
+            yield name, options
+
+
+def every(stochastic: bool | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every sampler of the table with every set of options: all, or the (non-)stochastic ones."""
     for name, entry in SAMPLERS.items():
         for options in ({}, *OPTIONS.get(name, [])):

@@ -31,14 +31,14 @@ def _flow_error(name: str, options: dict[str, float], process: un.Gaussian, step
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
 def test_order_of_the_flow_by_algebra(rule, name):
-    process, order = PROCESSES[name], SAMPLERS[rule[0]].order
+    process, order = PROCESSES[name], SAMPLERS[rule[0]].promised(**rule[1])
     found = slopes(lambda n: _flow_error(*rule, process, n), doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
 @pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
 def test_order_of_samples_of_a_rotated_gaussian(rule):
-    process, order = PROCESSES["cosine"], SAMPLERS[rule[0]].order
+    process, order = PROCESSES["cosine"], SAMPLERS[rule[0]].promised(**rule[1])
     truth, _ = _rotated(process)
     generator = torch.Generator().manual_seed(0)
 
@@ -68,7 +68,7 @@ def mixture() -> tuple[exact.Mixture, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
 def test_order_on_a_mixture_in_the_median(rule, mixture):
-    (truth, x, fine), order = mixture, SAMPLERS[rule[0]].order
+    (truth, x, fine), order = mixture, SAMPLERS[rule[0]].promised(**rule[1])
 
     def error(steps: int) -> float:
         plan = un.plan(rule[0], truth.process, grid=open_grid(truth.process.schedule, steps), **rule[1])
@@ -82,7 +82,7 @@ def test_order_on_a_mixture_in_the_median(rule, mixture):
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("rule", STOCHASTIC, ids=named)
 def test_order_of_the_variance_by_algebra(rule, name):
-    process, order = PROCESSES[name], SAMPLERS[rule[0]].order
+    process, order = PROCESSES[name], SAMPLERS[rule[0]].promised(**rule[1])
 
     def error(steps: int) -> float:
         plan = un.plan(rule[0], process, grid=open_grid(process.schedule, steps), **rule[1])
@@ -133,14 +133,14 @@ def test_step_onto_zero_is_first_order_and_has_a_floor(rule):
     plan = un.plan(rule[0], process, grid=np.append(inner, 0.0), **rule[1])
     factor, _ = flow_factor(plan, process.schedule, MEAN, VARIANCE)
     relative = 1 - factor / exact_factor(plan, process.schedule, VARIANCE)
-    path = {1: 5e-3, 2: 1e-4}.get(SAMPLERS[rule[0]].order, 1e-5)
+    path = {1: 5e-3, 2: 1e-4}.get(SAMPLERS[rule[0]].promised(**rule[1]), 1e-5)
     np.testing.assert_allclose(relative, low**2 / (2 * VARIANCE), rtol=0.05, atol=path)
 
 
 @pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
 def test_production_grid_reaches_its_floor_at_its_order(rule):
     """Named grids end at 0; down to the floor of the last jump errors still fall at the rule's order."""
-    process, order = PROCESSES["karras"], SAMPLERS[rule[0]].order
+    process, order = PROCESSES["karras"], SAMPLERS[rule[0]].promised(**rule[1])
 
     def error(steps: int) -> float:
         plan = un.plan(rule[0], process, steps=steps, grid="karras", **rule[1])

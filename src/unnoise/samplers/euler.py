@@ -1,9 +1,9 @@
-"""Rules of the first order: DDPM, DDIM and Euler; and Heun's of the second."""
+"""Rules of the first order: DDPM, DDIM, Euler and Euler–Maruyama; and Heun's of the second."""
 
 import numpy as np
 
 from unnoise.config import UserError
-from unnoise.samplers.path import BASE, NOISE, Path, Pen, memory
+from unnoise.samplers.path import BASE, NOISE, Path, Pen, Point, gain, shrink
 from unnoise.samplers.plan import Plan
 
 
@@ -15,14 +15,19 @@ def ddpm(path: Path, variance: str = "posterior") -> Plan:
     """
     if variance not in ("posterior", "beta"):
         raise UserError(f"variance must be 'posterior' or 'beta', got '{variance}'")
-    pen = Pen(path, 1)
+    pen = Pen(path)
     for i in range(path.steps):
-        fresh = -np.expm1(-2 * path.h(i))  # 1 − e^{−2h}
-        c_here = path.shrink(i) ** 2 * path.alpha[i] / path.alpha[i + 1]
-        scale = path.sigma[i + 1] if variance == "posterior" or path.sigma[i + 1] == 0 else path.sigma[i]
-        row = {BASE: c_here, memory(0): path.alpha[i + 1] * fresh, NOISE: scale * np.sqrt(fresh)}
-        pen.data(i, 0, row)
+        p, q = path.interval(i)
+        pen.row(p, q, ancestral(p, q, pen.here, q.sigma if variance == "posterior" else p.sigma))
     return pen.plan()
+
+
+def ancestral(p: Point, q: Point, answer: int, scale: float) -> dict[int, float]:
+    """E[x_q | x_p, x_0] = c_data·x_0 + c_here·x_p, and noise of deviation scale·sqrt(1 − e^{−2h}); none onto 0."""
+    fresh = -np.expm1(2 * (p.lam - q.lam))  # 1 − e^{−2h}
+    deviation = scale * np.sqrt(fresh) if q.sigma else 0.0
+    c_here = shrink(p, q) ** 2 * p.alpha / q.alpha
+    return {BASE: c_here, answer: float(q.alpha * fresh), NOISE: float(deviation)}
 
 
 def ddim(path: Path, eta: float = 0.0) -> Plan:
@@ -31,25 +36,49 @@ def ddim(path: Path, eta: float = 0.0) -> Plan:
     s = eta·sigma_s·sqrt(1 − e^{−2h}): the paper's form on VP, and on every process. eta = 0 is deterministic,
     the exponential Euler step of the probability flow; eta = 1 is DDPM with the posterior variance.
     """
-    if not 0 <= eta <= 1:
-        raise UserError(f"eta must lie in [0, 1], got {eta}")
-    pen = Pen(path, 1)
+    check_eta(eta)
+    pen = Pen(path)
     for i in range(path.steps):
-        h = path.h(i)
+        p, q = path.interval(i)
+        h = q.lam - p.lam
         fresh = -np.expm1(-2 * h)
         log_kept = np.log1p(-(eta**2) * fresh) / 2 if eta < 1 else -h  # log sqrt(1 − eta²·(1 − e^{−2h}))
         row = {
-            BASE: path.shrink(i) * np.exp(log_kept),
-            memory(0): -path.alpha[i + 1] * np.expm1(log_kept - h),
-            NOISE: eta * path.sigma[i + 1] * np.sqrt(fresh),
+            BASE: float(shrink(p, q) * np.exp(log_kept)),
+            pen.here: float(-q.alpha * np.expm1(log_kept - h)),
+            NOISE: float(eta * q.sigma * np.sqrt(fresh)),
         }
-        pen.data(i, 0, row)
+        pen.row(p, q, row)
     return pen.plan()
+
+
+def check_eta(eta: float) -> None:
+    """Raises where the share of noise lies outside [0, 1]."""
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta must lie in [0, 1], got {eta}")
 
 
 def euler(path: Path) -> Plan:
     """The Euler step of dy/ds = eps in y = x/alpha, s = sigma/alpha: equal to DDIM at eta = 0."""
     return ddim(path)
+
+
+def euler_maruyama(path: Path) -> Plan:
+    """Euler–Maruyama of the reverse SDE in y = x/alpha with the clock v = (sigma/alpha)², where nothing else drifts.
+
+    y_s = y_t + (v_t − v_s)·score + sqrt(v_t − v_s)·z, the reverse diffusion sampler (Song et al., 2021, Eqs. 46, 47):
+    DDPM's step with more noise, by sigma_t·alpha_s/alpha_t for sigma_s.
+    """
+    pen = Pen(path)
+    for i in range(path.steps):
+        p, q = path.interval(i)
+        pen.row(p, q, ancestral(p, q, pen.here, diffused(p, q)))
+    return pen.plan()
+
+
+def diffused(p: Point, q: Point) -> float:
+    """The scale of the noise of the reverse diffusion step; from alpha = 0 it has no bound, and is sigma_q."""
+    return p.sigma * q.alpha / p.alpha if p.alpha else q.sigma
 
 
 def heun(path: Path) -> Plan:
@@ -59,14 +88,27 @@ def heun(path: Path) -> Plan:
     + alpha_s·expm1(h)/2·(D' − D). Intervals that touch alpha = 0 or sigma = 0 are one Euler step, as the
     paper's last one is.
     """
-    pen = Pen(path, 2)
+    pen = Pen(path)
     for i in range(path.steps):
-        step = {BASE: path.shrink(i), memory(0): path.gain(i)}
-        if path.ends(i):
-            pen.data(i, 0, step)
-            continue
-        pen.data(i, 0, base={BASE: 1.0}, ask=step)
-        bend = float(path.alpha[i + 1] * np.expm1(path.h(i)) / 2)
-        close = {BASE: path.shrink(i), memory(0): path.gain(i) - bend, memory(1): bend}
-        pen.data(i + 1, 1, close, to=i + 1)
+        trapezoid(pen, *path.interval(i))
     return pen.plan()
+
+
+def trapezoid(pen: Pen, p: Point, q: Point, after: Point | None = None, noise: float = 1.0) -> None:
+    """Heun's rows from p to q; after: then more noise, from q up to there, times `noise`."""
+    step = {BASE: shrink(p, q), pen.here: gain(p, q)}
+    if not (p.finite and q.finite):
+        pen.row(p, q, _raised(step, q, after, noise))
+        return
+    pen.row(p, q, {BASE: 1.0}, step)
+    bend = float(q.alpha * np.expm1(q.lam - p.lam) / 2)
+    close = {BASE: shrink(p, q), pen.here - 1: gain(p, q) - bend, pen.here: bend}
+    pen.row(q, q, _raised(close, q, after, noise))
+
+
+def _raised(row: dict[int, float], q: Point, after: Point | None, noise: float) -> dict[int, float]:
+    """A row, and upon it the way forward from q to a point with more noise: y keeps, the ratio rises."""
+    if after is None:
+        return row
+    grown = after.sigma * np.sqrt(-np.expm1(2 * (after.lam - q.lam)))  # alpha·sqrt(ratio² − ratio_q²)
+    return {**{key: after.alpha / q.alpha * value for key, value in row.items()}, NOISE: float(noise * grown)}

@@ -15,10 +15,12 @@ import yaml
 from safetensors.torch import save
 
 from unnoise.config import UserError, nearest
+from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.guide import CFG
 from unnoise.loop import Done, Engine, Event, Failed, Job, Sampling, generate, sample
 from unnoise.metrics import Measure, Protocol, protocol
+from unnoise.metrics.excess import Excess, excess
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import Plan
 from unnoise.tensor import Array, Tensor, align
@@ -296,7 +298,19 @@ class Run:
     def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
         """The table for samples (draws·count, ...), one of each label that `rules` names."""
         raw = self.recipe.modality.quantise(x)
-        return rules.measure(raw.reshape(rules.draws, rules.count, *raw.shape[1:]), rules.labels)
+        found = rules.measure(raw.reshape(rules.draws, rules.count, *raw.shape[1:]), rules.labels)
+        return found + (self.excess.measures() if self.excess is not None else [])
+
+    @cached_property
+    def excess(self) -> Excess | None:
+        """By how much its beliefs err more than the least possible; None where no truth is known, or one step is all.
+
+        Asked of the network without guidance, on fresh items: no plan, and no sample, has a part in it.
+        """
+        recipe = self.recipe
+        if recipe.truth is None or recipe.objective.once or not isinstance(recipe.source, World):
+            return None
+        return excess(self.denoiser, recipe.truth, recipe.source, recipe.modality, device=self.device)
 
     def evaluate(self, against: str = "test") -> list[Measure]:
         """The table of the standard protocol of this run's data, each measure beside its floor."""

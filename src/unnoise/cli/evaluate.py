@@ -77,6 +77,7 @@ def evaluate(
         "against": against,
         "verdict": sentence,
         "measures": [measure.to_json() for measure in measures],
+        **({} if opened.excess is None else {"excess": opened.excess.record()}),
         "samples": total,
         "seconds": round(meter.seconds, 2),
         "unnoise": __version__,

@@ -26,20 +26,22 @@ DOTS = 2000  # points in the film and in a cloud
 
 def verdict(measures: Sequence[Measure]) -> str:
     """The whole table in one sentence: how many measures take the samples for real, and which is furthest off."""
+    beliefs = next((f" Of what it believes: it {m.verdict}." for m in measures if m.name == "excess_risk"), "")
+    measures = [m for m in measures if not m.of_beliefs]
     told = sorted((m for m in measures if m.gap > 2), key=lambda m: -m.gap)
-    least = min(m.count for m in measures)
+    least = min((m.count for m in measures), default=FEW)
     caution = f" With {least} items in a draw, only plain differences would show." if least < FEW else ""
     if blind := {m.name for m in measures} <= {"near_copies", "label_accuracy"}:
         caution = " There are too few held-out items to tell how real the samples look."
     if not told and blind:
-        return f"Nothing speaks against the samples, and little could.{caution}"
+        return f"Nothing speaks against the samples, and little could.{caution}{beliefs}"
     if not told:
-        return f"All {len(measures)} measures take the samples for real.{caution}"
+        return f"All {len(measures)} measures take the samples for real.{caution}{beliefs}"
     worst, passed = told[0], len(measures) - len(told)
     start = f"{passed} of {len(measures)} measures take" if passed else "No measure takes"
     return (
         f"{start} the samples for real; furthest off: {called(worst.name)}, {figure_of(worst.value, worst.spread)} "
-        f"where real items read {figure_of(worst.floor, worst.floor_spread)}.{caution if blind else ''}"
+        f"where real items read {figure_of(worst.floor, worst.floor_spread)}.{caution if blind else ''}{beliefs}"
     )
 
 
@@ -99,6 +101,7 @@ def report(
         facts=facts,
         history=pictures.history(run) if run.history else None,
         levels=pictures.levels(run),
+        excess=pictures.excess(run),
         averages=_averages(run),
         film=_film(run),
         recipe=recipe.text(),

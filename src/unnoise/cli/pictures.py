@@ -13,6 +13,7 @@ from unnoise.config import UserError
 from unnoise.data import Items
 from unnoise.modality import Array, Points
 from unnoise.report import grids, panels, style, tables
+from unnoise.report.beliefs import Excess
 from unnoise.report.curves import History, Levels
 from unnoise.report.html import Trajectory as Film
 from unnoise.run import Run, Trajectory
@@ -160,8 +161,17 @@ def levels(run: Run) -> Levels | None:
     return Levels(last["noise"], last["error"], (), last.get("optimum") or ())
 
 
+def excess(run: Run) -> Excess | None:
+    """How its beliefs fall short of the exact ones, where these are known."""
+    found = run.excess
+    if found is None:
+        return None
+    told = found.record()
+    return Excess(*(told[name] for name in ("noise", "excess", "low", "high", "bits")))
+
+
 def _first(held_out: Mapping[str, Any]) -> Any:
     return next(iter(held_out.values()))
 
 
-__all__ = ["columns", "history", "levels", "numbers", "of_points", "picture", "real", "singles", "way"]
+__all__ = ["columns", "excess", "history", "levels", "numbers", "of_points", "picture", "real", "singles", "way"]

@@ -179,6 +179,17 @@ class Components(Exact):
         value, error = self._expected(self._scatter, alpha, sigma, labelled, n, seed, self._width())
         return Estimate((within + value) / self.size, error / self.size)
 
+    def losses(self, x: Tensor, level: Level, cond: Cond) -> Float[Tensor, "B"]:
+        """Numbers whose mean over draws of x_t is L*, known better than by the squared errors of the belief.
+
+        The variance within Z is taken on average, that between its values as x_t tells it.
+        """
+        level_of, where = np.unique(level.times, return_inverse=True)
+        schedule = self.process.schedule
+        within = self._within(schedule.alpha(level_of), schedule.sigma(level_of))[0][where]
+        between = self._scatter(x, level.alpha, level.sigma, cond)
+        return (between + torch.from_numpy(within).to(x.dtype).to(x.device)) / self.size
+
     def entropy(
         self, alpha: float | Array = 1.0, sigma: float | Array = 0.0, *, n: int = 20_000, seed: int = 0
     ) -> Estimate:

@@ -19,7 +19,8 @@ class Measure:
     better: "lower", "higher", or "half" where 1/2 is the best.
     values: those of the single draws, in their order.
     low, high: the 95 % interval of value, and `interval` what it was taken over; None where nothing tells one.
-    features: the numbers that it was read on: "raw", "stored classifier", or the name of features.
+    features: the numbers that it was read on: "raw", "stored classifier", the name of features, or "beliefs" where no
+    sample was read but the network's beliefs, beside the exact ones.
     warning: one sentence where the count is too small to mean anything; else silent.
     """
 
@@ -53,12 +54,21 @@ class Measure:
         return float(worse / max(np.hypot(self.spread, self.floor_spread), 1e-12))
 
     @property
+    def of_beliefs(self) -> bool:
+        """Whether it is about what the network believes, not about samples: then its floor is a true zero."""
+        return self.features == "beliefs"
+
+    @property
     def verdict(self) -> str:
         """In words: a gap up to 2 is no difference, up to 4 a small one, beyond that a plain one.
 
         Two measures warn of copies besides: near-copies by a gap above 2, and the two-sample test where
         it lies below 1/2 by a gap above 2 (samples nearer to the items asked than those to each other).
         """
+        if self.name == "excess_risk":
+            return f"errs {100 * self.value:.2g} % more than the least possible"
+        if self.of_beliefs:
+            return f"at most {self.value:.2g} bits a number from the truth"
         if self.name == "near_copies":
             few = "no more near-copies than among held-out real items"
             return "too close to training items" if self.gap > 2 else few

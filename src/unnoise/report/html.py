@@ -14,7 +14,8 @@ import numpy as np
 from unnoise import files
 from unnoise.config import UserError
 from unnoise.metrics.measure import Measure
-from unnoise.report import curves, embed, films, grids, panels, style, tables, trajectories
+from unnoise.report import beliefs, curves, embed, films, grids, panels, style, tables, trajectories
+from unnoise.report.beliefs import Excess
 from unnoise.report.curves import History, Levels
 from unnoise.report.grids import Picture
 from unnoise.report.page import PAGE, STYLE, note, section
@@ -95,6 +96,7 @@ class Report:
     near: str = ""  # a sentence on near-copies: the unit of the distance, the threshold, the share
     history: History | None = None
     levels: Levels | None = None
+    excess: Excess | None = None
     averages: Averages | None = None
     film: Film | None = None
     recipe: str = ""  # YAML, resolved
@@ -112,6 +114,7 @@ def page(report: Report) -> str:
         raise UserError("a report needs a title and a verdict: one sentence that says how good the run is")
     sections = [
         _measures(report),
+        _excess(report),
         _samples(report),
         _cloud(report),
         _columns_of(report),
@@ -165,6 +168,22 @@ def _measures(report: Report) -> str:
             "when real data take the place of the samples: no model can be expected to do better."
         ),
         f"<details><summary>How each was measured</summary><dl>{protocols}</dl></details>" if protocols else "",
+    )
+
+
+def _excess(report: Report) -> str:
+    found = report.excess
+    if found is None:
+        return ""
+    return section(
+        "What it believes",
+        embed.drawing(
+            lambda theme: beliefs.excess(found, theme), "Excess risk over the noise level, and what it costs", wide=True
+        ),
+        note(
+            f"The law of these data is known, and with it the best belief there can be. {found.told} An excess of 0 is "
+            "perfect: it falls with every improvement, and no copying of training items lowers it."
+        ),
     )
 
 

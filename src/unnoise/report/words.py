@@ -3,6 +3,8 @@
 import math
 
 NAMES = {
+    "excess_bits": "Excess bits a number",
+    "excess_risk": "Excess risk",
     "frechet": "Fréchet distance",
     "two_sample": "Two-sample test",
     "near_copies": "Near-copies",

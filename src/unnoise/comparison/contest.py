@@ -18,7 +18,7 @@ from unnoise.comparison import curve, verdict
 from unnoise.comparison.drawing import Drawings
 from unnoise.comparison.entries import Candidate, Group, candidates, comparable, data_of, grouped, same_questions, ways
 from unnoise.comparison.jobs import Job, Jobs
-from unnoise.comparison.judge import LEAST, interval
+from unnoise.comparison.judge import LEAST, PAIRED, interval
 from unnoise.comparison.measured import Lab, Result, lab_of, rows_shown, shown
 from unnoise.comparison.sweep import Sweep, Training
 from unnoise.comparison.verdict import Judged, Verdict
@@ -223,10 +223,11 @@ class Contest:
         values = {name: [_of(judge, result).value for result in results] for name, results in of.items()}
         kin = len({id(candidate.group) for candidate in self.candidates}) == 1
         few = min(map(len, values.values()))
-        unit, paired = "training seeds", kin
+        unit = "training seeds"
         draws = {name: _of(judge, results[0]).values for name, results in of.items()}
         if kin and few < LEAST and all(len(row) >= LEAST for row in draws.values()):
             values, unit = {name: list(row) for name, row in draws.items()}, "draws of samples"
+        paired = kin and min(map(len, values.values())) >= PAIRED
         return Judged(judge, first.better, values, first.floor, unit, paired, not kin)
 
     def _entries(self, of: dict[str, list[Result]], judge: str) -> list[Entry]:

@@ -13,6 +13,7 @@ from scipy.special import ndtr
 from unnoise.tensor import Array
 
 LEVEL = 0.95  # of every interval, and of all pairs' together
+PAIRED = 5  # replicates from which pairs pay: of fewer, differences know their own spread too badly
 LEAST = 3  # replicates below which no spread is known well enough to speak
 NODES = 4000  # of the quadrature over the spread's law
 FAR = 50  # seeds beyond which nobody is advised to train more
@@ -51,6 +52,11 @@ def bound(pairs: int, freedom: float, level: float = LEVEL) -> float:
     return float(brentq(excess, 0.1, 1e5, xtol=1e-6))  # pyright: ignore[reportArgumentType]
 
 
+def bound_paired(pairs: int, freedom: float, level: float = LEVEL) -> float:
+    """The same of ratios z_i/s_i whose spreads are each pair's own: Šidák's correction of Student's t."""
+    return float(stats.t.ppf((1 + level ** (1 / pairs)) / 2, freedom))
+
+
 def interval(values: Sequence[float] | Array) -> tuple[float, float]:
     """The 95 % interval of the mean of normal replicates, by Student's t; nan of fewer than two."""
     x = np.asarray(values, np.float64)
@@ -64,8 +70,8 @@ def compared(values: Mapping[str, Sequence[float]], paired: bool) -> list[Pair]:
     """The best of several (the least mean) beside each other one, in their order; values: name → replicates.
 
     All k(k − 1)/2 pairs are corrected for, since the best was chosen after looking. Not paired: Welch's interval
-    with Dunnett's T3 (Dunnett, 1980), which needs no equal spreads; paired: Student's, of the differences.
-    benchmarks/verdicts.py counts how often it is wrong.
+    with Dunnett's T3 (Dunnett, 1980), which needs no equal spreads; paired: Student's, of the differences, with
+    Šidák's correction. benchmarks/verdicts.py counts how often either is wrong.
     """
     rows = {name: np.asarray(row, np.float64) for name, row in values.items()}
     order = sorted(rows, key=lambda name: float(rows[name].mean()))
@@ -77,14 +83,15 @@ def _pair(best: str, other: str, rows: Mapping[str, Array], pairs: int, paired: 
     x, y = rows[best], rows[other]
     difference = float(y.mean() - x.mean())
     if paired:
-        freedom, error = len(x) - 1.0, float((y - x).std(ddof=1) / np.sqrt(len(x)))
+        error = float((y - x).std(ddof=1) / np.sqrt(len(x)))
+        half = bound_paired(pairs, len(x) - 1.0) * error
     else:
         shares = np.array([x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)])
         error = float(np.sqrt(shares.sum()))
         least = min(len(x), len(y)) - 1.0
         counted = (shares**2 / [len(x) - 1, len(y) - 1]).sum()
         freedom = float(shares.sum() ** 2 / counted) if counted > 0 else least  # Welch–Satterthwaite
-    half = bound(pairs, round(freedom, 3)) * error
+        half = bound(pairs, round(freedom, 2)) * error
     return Pair(best, other, difference, difference - half, difference + half)
 
 
@@ -108,4 +115,4 @@ def front(points: Mapping[str, tuple[float, float]]) -> set[str]:
     return {name for name, point in known.items() if not beaten(point)}
 
 
-__all__ = ["LEAST", "LEVEL", "Pair", "bound", "compared", "front", "interval", "seeds_needed"]
+__all__ = ["LEAST", "LEVEL", "PAIRED", "Pair", "bound", "bound_paired", "compared", "front", "interval", "seeds_needed"]

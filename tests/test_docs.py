@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unnoise.data import SOURCES, World
-from unnoise.metrics import protocol
+from unnoise.metrics import MEASURES, protocol
 from unnoise.recipe import NODES, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -38,9 +38,7 @@ def test_every_measure_of_every_source_is_explained(name):
     rules = protocol(SOURCES[name]())
     text = (DOCS / "measures.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\| `(\w+)`", text, re.M))
-    beside = {"label_accuracy"} if rules.source.classes else set()
-    beside |= {"near_copies"} if rules.source.raw == "image" else set()
-    assert {*rules._comparisons, *beside} <= told
+    assert {*rules.names, *MEASURES} <= told
     points, raw = f"points in {'up to 6' if rules.count == 5000 else 'more'} dimensions", rules.source.raw
     kind = "digits" if name == "digits" else points if raw == "points" else "drawn pictures"
     if name != "digits" and not isinstance(rules.source, World):

@@ -19,7 +19,7 @@ from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.guide import CFG
 from unnoise.loop import Done, Engine, Event, Failed, Job, Sampling, generate, sample
-from unnoise.metrics import Measure, Protocol, protocol
+from unnoise.metrics import Features, Measure, Protocol, protocol
 from unnoise.metrics.excess import Excess, excess
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import Plan
@@ -31,6 +31,7 @@ RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "me
 CLOCK = "clock.jsonl"  # how long training took, tick by tick: no fact of the training, so no part of its record
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 COMPARED = (0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2)  # widths of averages, where they are compared
+PART = 4096  # samples that become raw items at a time
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
@@ -291,13 +292,26 @@ class Run:
             part = {name: leaf[rows] for name, leaf in cond.items()}
             yield sample(denoiser, plan, self.recipe.shape, seeds[rows], part, device=self.device)
 
-    def protocol(self, against: str = "test") -> Protocol:
-        """How this run's data is judged: so many draws of so many samples, against that part of the data."""
-        return protocol(self.recipe.source, against, self.recipe.modality)
+    def protocol(
+        self,
+        against: str = "test",
+        features: Features | None = None,
+        measures: Sequence[str] | None = None,
+        draws: int | None = None,
+        count: int | None = None,
+    ) -> Protocol:
+        """How this run's data is judged: so many draws of so many samples, against that part of the data.
+
+        features: read with these too; measures: names of metrics.MEASURES, or "all"; silent: the standard table.
+        """
+        asked = None if measures is None else tuple(measures)
+        rules = protocol(self.recipe.source, against, self.recipe.modality, features, asked)
+        return replace(rules, draws=draws or rules.draws, count=count or rules.count)
 
     def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
         """The table for samples (draws·count, ...), one of each label that `rules` names."""
-        raw = self.recipe.modality.quantise(x)
+        # A part at a time: the way to raw units leads through numbers of eight bytes.
+        raw = np.concatenate([self.recipe.modality.quantise(part) for part in x.split(PART)])
         found = rules.measure(raw.reshape(rules.draws, rules.count, *raw.shape[1:]), rules.labels)
         return found + (self.excess.measures() if self.excess is not None else [])
 

@@ -8,6 +8,7 @@ import torch
 
 from unnoise.cli.options import pairs, seeds
 from unnoise.config import UserError, nearest
+from unnoise.metrics import MEASURES, Features
 from unnoise.modality import Points
 from unnoise.rng import host
 from unnoise.run import Run
@@ -68,6 +69,23 @@ def _by_share(run: Run, wanted: Sequence[int]) -> list[int | str] | None:
     return [run.recipe.classes[int(np.searchsorted(bounds, host("class", seed).random()))] for seed in wanted]
 
 
+def measures(words: str | None) -> tuple[str, ...] | None:
+    """The measures that "kid,mmd" names; None: the standard table."""
+    if words is None:
+        return None
+    names = tuple(word.strip() for word in words.split(",") if word.strip())
+    if not names:
+        raise UserError(f"--measures names some, or all: {', '.join(MEASURES)}")
+    return names
+
+
+def features(run: Run, spec: str) -> Features:
+    """The features of a name, such as classifier or inception:weights.pth; those of a run's own data too."""
+    from unnoise.metrics.features import features_of
+
+    return features_of(spec, run.device)
+
+
 def plan_of(
     run: Run, sampler: str | None, steps: int | None, grid: str | None, words: Sequence[str] | None
 ) -> tuple[Plan, dict[str, Any]]:
@@ -83,4 +101,4 @@ def called(settings: dict[str, Any]) -> str:
     return ", ".join([settings["sampler"], f"{settings['steps']} steps", *(f"{k} {v}" for k, v in rest.items())])
 
 
-__all__ = ["asked", "averaged", "called", "device", "plan_of"]
+__all__ = ["asked", "averaged", "called", "device", "features", "measures", "plan_of"]

@@ -1,7 +1,6 @@
 """`unnoise evaluate`: how good a run is, as a table, metrics.json and report.html."""
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +11,25 @@ from unnoise.cli.speak import Meter, say, span, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def evaluate(
     run: Folder,
     options: Pairs = None,
     against: Annotated[str, typer.Option(help="The part of the data to stand against: test or validation.")] = "test",
-    draws: Annotated[
-        int | None, typer.Option(help="Fewer draws, for a quick look: 2 at least, or nothing tells the spread.", min=2)
+    measures: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...|all", help="These measures, in place of the standard table: kid,mmd,energy ..."),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:PATH]", help="Read on these features: classifier, inception:weights.pth ..."),
+    ] = None,
+    draws: Annotated[int | None, typer.Option(help="Fewer draws, for a quick look, or more.", min=1)] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(help="Samples in a draw, and real items they stand against; the protocol's if silent.", min=1),
     ] = None,
     sampler: Sampler = None,
     steps: Steps = None,
@@ -53,8 +62,9 @@ def evaluate(
     else:
         opened = asking.averaged(opened, _width(ema))
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
-    rules = opened.protocol(against)
-    rules = replace(rules, draws=draws) if draws is not None else rules
+    reader = None if features is None else asking.features(opened, features)
+    rules = opened.protocol(against, reader, asking.measures(measures), draws, count)
+    _ = rules.reals  # what cannot be asked of the data is told before samples are drawn
     labels = None if rules.labels is None else rules.labels.reshape(-1).tolist()
     total = rules.draws * rules.count
     parts: list[torch.Tensor] = []
@@ -65,8 +75,8 @@ def evaluate(
             done += len(part)
     say(f"measuring against {rules.count:,} items of {against} ...", beside=True)
     x = torch.cat(parts)
-    measures = opened.measure(rules, x)
-    sentence = page.verdict(measures)
+    told = opened.measure(rules, x)
+    sentence = page.verdict(told)
     record: dict[str, Any] = {
         "run": str(run),
         "recipe": opened.recipe.name,
@@ -75,8 +85,9 @@ def evaluate(
         "average": opened.average,
         "sampler": {**how, "guidance": guidance, "evaluations": plan.rows, "plan": plan.digest},
         "against": against,
+        "features": None if reader is None else {"name": reader.name, "digest": reader.digest},
         "verdict": sentence,
-        "measures": [measure.to_json() for measure in measures],
+        "measures": [measure.to_json() for measure in told],
         **({} if opened.excess is None else {"excess": opened.excess.record()}),
         "samples": total,
         "seconds": round(meter.seconds, 2),
@@ -84,13 +95,14 @@ def evaluate(
     }
     folder = out or run
     metrics = files.put(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
-    words = ["unnoise", "evaluate", str(run), *_flags(options, against, draws, sampler, steps, grid, guidance, ema)]
-    made = page.report(opened, rules, measures, x, plan, how, meter.seconds, shlex.join(words), guidance)
+    asked = {"measures": measures, "features": features, "draws": draws, "count": count}
+    words = ["unnoise", "evaluate", str(run), *_flags(options, against, asked, sampler, steps, grid, guidance, ema)]
+    made = page.report(opened, rules, told, x, plan, how, meter.seconds, shlex.join(words), guidance)
     report = html.save(made, folder / "report.html")
     if json:
         tell({**record, "files": [str(metrics), str(report)]})
         return
-    _table(measures)
+    _table(told)
     say(f"\n{sentence}")
     where = f"the numbers are in {shlex.quote(str(metrics))}. Open {shlex.quote(str(report))}"
     say(f"Drawn in {span(meter.seconds)}; {where}")
@@ -103,10 +115,11 @@ def _width(ema: str | None) -> float | None:
         raise UserError(f"--ema is a width such as 0.05, 0 for the last weights, or all; got '{ema}'") from None
 
 
-def _flags(options: "Sequence[str] | None", against: str, draws: int | None, *how: Any) -> list[str]:
+def _flags(options: "Sequence[str] | None", against: str, asked: "Mapping[str, Any]", *how: Any) -> list[str]:
     """The command line's own words again."""
     named = dict(zip(("--sampler", "--steps", "--grid", "--guidance", "--ema"), how, strict=True))
-    named |= {"--against": None if against == "test" else against, "--draws": draws}
+    named |= {"--against": None if against == "test" else against}
+    named |= {f"--{name}": value for name, value in asked.items()}
     flags = [word for flag, value in named.items() if value is not None for word in (flag, str(value))]
     return [*(options or ()), *flags]
 
@@ -118,15 +131,21 @@ def _table(measures: "Sequence[Any]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from unnoise.report.words import BETTER, called, figure_of
+    from unnoise.report.words import ARROW, called, figure_of, range_of
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("measure", "this run", "real against real", "", "in words"):
-        table.add_column(title, justify="right" if title in ("this run", "real against real") else "left")
+    figures = ("this run", "95 % of the mean", "real against real")
+    for title in ("measure", "", *figures, "in words"):
+        least = len("indistinguishable") if title == "in words" else None
+        table.add_column(title, justify="right" if title in figures else "left", min_width=least)
     for m in measures:
-        figures = figure_of(m.value, m.spread), figure_of(m.floor, m.floor_spread)
-        table.add_row(called(m.name), *figures, BETTER[m.better], m.verdict)
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+        name = called(m.name) if m.features in ("raw", "stored classifier") else f"{called(m.name)}, {m.features}"
+        value, floor = figure_of(m.value, m.spread), figure_of(m.floor, m.floor_spread)
+        table.add_row(name, ARROW[m.better], value, range_of(m.low, m.high), floor, m.verdict)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    for m in measures:
+        if m.warning:
+            say(f"{called(m.name)}: {m.warning}")
 
 
 __all__ = ["evaluate"]

@@ -159,7 +159,9 @@ class Protocol:
         if self.draws == 1:  # then the spread of a draw is known from within it alone
             pairs = list(pairs)
             real = self._lot(self.reals[0][0].items)
-            alone = {name: (self._within(name, *pairs[0]), self._within(name, real, held[0])) for name in self.compared}
+            for name in self.compared:
+                known = len(self.floors[name]) > 1  # a finite source has floors enough
+                alone[name] = self._within(name, *pairs[0]), 0.0 if known else self._within(name, real, held[0])
         values = self._compare(pairs)
         rows = [self._row(name, values[name], *alone.get(name, (0.0, 0.0))) for name in self.compared]
         return rows + self._beside_training(samples, labels)

@@ -20,7 +20,7 @@ from unnoise.report.curves import History, Levels
 from unnoise.report.grids import Picture
 from unnoise.report.page import PAGE, STYLE, note, section
 from unnoise.report.tables import Columns
-from unnoise.report.words import BETTER, called, count_of, figure_of
+from unnoise.report.words import BETTER, called, count_of, figure_of, range_of
 
 
 @dataclass(frozen=True)
@@ -147,28 +147,44 @@ def _measures(report: Report) -> str:
         return ""
     rows = "\n".join(
         "<tr>"
-        f'<th scope="row">{escape(called(m.name))}<small>{BETTER[m.better]}</small></th>'
+        f'<th scope="row">{escape(called(m.name))}<small>{BETTER[m.better]}{_read_on(m)}</small></th>'
         f'<td class="number" data-name="value">{escape(figure_of(m.value, m.spread))}</td>'
+        f'<td class="number" data-name="range">{escape(range_of(m.low, m.high))}</td>'
         f'<td class="number" data-name="floor">{escape(figure_of(m.floor, m.floor_spread))}</td>'
         f'<td class="number" data-name="samples">{m.draws} × {count_of(m.count)}</td>'
-        f'<td data-name="verdict">{escape(m.verdict)}</td>'
+        f'<td data-name="verdict">{escape(m.verdict)}{_warned(m)}</td>'
         "</tr>"
         for m in report.measures
     )
     protocols = "".join(
-        f"<dt>{escape(called(m.name))}</dt><dd>{escape(m.protocol)}</dd>" for m in report.measures if m.protocol
+        f"<dt>{escape(called(m.name))}</dt><dd>{escape(_protocol(m))}</dd>" for m in report.measures if m.protocol
     )
     return section(
         "How good it is",
         '<table class="measures"><thead><tr><th scope="col">measure</th><th scope="col" class="number">this run</th>'
-        '<th scope="col" class="number">real against real</th><th scope="col" class="number">samples</th>'
+        '<th scope="col" class="number">95 % of the mean</th><th scope="col" class="number">real against real</th>'
+        '<th scope="col" class="number">samples</th>'
         f'<th scope="col">in words</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>',
         note(
-            "± is the standard deviation of one draw of that many samples. Real against real is what the measure reads "
-            "when real data take the place of the samples: no model can be expected to do better."
+            "± is the standard deviation of one draw of that many samples; beside it stands the 95 % interval of the "
+            "mean of all draws. Real against real is what the measure reads when real data take the place of the "
+            "samples: no model can be expected to do better."
         ),
         f"<details><summary>How each was measured</summary><dl>{protocols}</dl></details>" if protocols else "",
     )
+
+
+def _read_on(m: Measure) -> str:
+    """The numbers that a measure was read on, where these are no raw items."""
+    return "" if m.features == "raw" else f"; on {escape(m.features)}"
+
+
+def _warned(m: Measure) -> str:
+    return f'<small class="warning">{escape(m.warning)}</small>' if m.warning else ""
+
+
+def _protocol(m: Measure) -> str:
+    return f"{m.protocol}; interval over {m.interval}" if m.interval else m.protocol
 
 
 def _excess(report: Report) -> str:

@@ -58,6 +58,7 @@ th, td { text-align: left; vertical-align: baseline; padding: .55rem 1rem .55rem
 thead th { color: var(--muted); font-weight: 400; font-size: .85rem }
 tbody th { font-weight: 600 }
 tbody th small { display: block; color: var(--muted); font-weight: 400; font-size: .85rem }
+td small { display: block; color: var(--muted); font-size: .85rem; max-width: 34em }
 sub { line-height: 0 }
 .measures tbody th { min-width: 12em }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
@@ -96,6 +97,7 @@ pre { margin: 0; padding: .8rem 1rem; overflow-x: auto; border: 1px solid var(--
   .measures tr { display: block; padding: .7rem 0; border-bottom: 1px solid var(--line) }
   .measures th, .measures td { display: block; border: 0; padding: 0; text-align: left; white-space: normal }
   .measures td:empty { display: none }
+  .measures td[data-name="range"]::before { content: "95 % of the mean: "; color: var(--muted) }
   .measures td[data-name="floor"]::before { content: "real against real: "; color: var(--muted) }
   .measures td[data-name="samples"]::before { content: "samples: "; color: var(--muted) }
 }

@@ -3,14 +3,23 @@
 import math
 
 NAMES = {
+    "classifier_two_sample": "Two-sample test by a classifier",
+    "cmmd": "CMMD",
+    "energy": "Energy distance",
     "excess_bits": "Excess bits a number",
     "excess_risk": "Excess risk",
     "frechet": "Fréchet distance",
-    "two_sample": "Two-sample test",
+    "inception_score": "Inception Score",
+    "kid": "Kernel Inception distance",
+    "mmd": "MMD²",
     "near_copies": "Near-copies",
     "sliced_wasserstein": "Sliced Wasserstein distance",
+    "two_sample": "Two-sample test",
+    "vendi": "Vendi Score",
+    "wasserstein": "Wasserstein distance",
 }
 BETTER = {"lower": "lower is better", "higher": "higher is better", "half": "0.5 is best"}
+ARROW = {"lower": "↓", "higher": "↑", "half": "½"}  # the same where room is dear
 
 
 def called(name: str) -> str:
@@ -34,6 +43,15 @@ def figure_of(value: float | int | None, spread: float | int | None = None) -> s
     return f"{_plain(value, digits)} ± {_plain(spread, digits)}"
 
 
+def range_of(low: float | None, high: float | None) -> str:
+    """low to high, with as many digits as tell the two apart and one more; nothing where there is no interval."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    width = high - low
+    digits = min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
+    return f"{_plain(low, digits)} to {_plain(high, digits)}"
+
+
 def count_of(count: int) -> str:
     """A count with thin spaces that do not break: 5 000; nothing for 0."""
     return f"{count:,}".replace(",", "\u202f") if count else ""
@@ -43,4 +61,4 @@ def _plain(value: float | int, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-__all__ = ["BETTER", "NAMES", "called", "count_of", "figure_of"]
+__all__ = ["ARROW", "BETTER", "NAMES", "called", "count_of", "figure_of", "range_of"]

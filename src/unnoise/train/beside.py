@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from unnoise.tensor import Float, Tensor
+from unnoise.nets import Net
+from unnoise.tensor import Bool, Tensor
 from unnoise.train.config import TrainConfig
 from unnoise.train.flat import Flat, fit
 from unnoise.train.optimiser import Optimiser
@@ -16,6 +17,7 @@ class Beside:
         self.net = net
         self._flat = Flat(net)
         self._optimiser = Optimiser(self._flat, config)
+        self._nets = [part for part in net.modules() if isinstance(part, Net)]
 
     def begin(self) -> None:
         """Before the gradients of a step are summed."""
@@ -25,11 +27,13 @@ class Beside:
     def step(self, lr: float) -> None:
         """One step; a gradient that is not finite changes nothing, as in the network's own."""
         self._optimiser.step(lr)
+        for part in self._nets:
+            part.constrain()
 
     @property
-    def finite(self) -> Float[Tensor, ""]:
-        """Whether all its weights are: 1 or 0, on the device."""
-        return self._flat.vector.isfinite().all().float()
+    def finite(self) -> Bool[Tensor, ""]:
+        """Whether all its weights are, on the device."""
+        return self._flat.vector.isfinite().all()
 
     def tensors(self) -> dict[str, Tensor]:
         """Its weights and the memory of its optimiser, by name."""

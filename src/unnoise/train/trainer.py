@@ -197,7 +197,8 @@ class Trainer:
         Raises Diverged, and writes nothing, where the weights are no longer finite.
         """
         self._look()
-        if not bool(self._flat.vector.isfinite().all()):
+        finite = self._flat.vector.isfinite().all()
+        if not bool(finite if self._beside is None else finite & self._beside.finite):
             raise self._diverged("the weights are no longer finite")
         files = {
             "net": self.denoiser.net.state_dict(),

@@ -125,7 +125,7 @@ def make(
     if milestones < 0:
         raise UserError(f"{name}: milestones must be 0 or more, got {milestones}")
     axes = {str(axis): _axis(f"{name}: vary.{axis}", str(axis), node) for axis, node in (vary or {}).items()}
-    variants = [_variant(dict(zip(axes, row, strict=True)), axes) for row in product(*axes.values())]
+    variants = [_variant(dict(zip(axes, row, strict=True)), axes, Path(recipe).stem) for row in product(*axes.values())]
     if len(variants) * len(numbers) > MOST:
         raise UserError(
             f"{name} asks for {len(variants) * len(numbers):,} trainings, at most {MOST:,} are made at once"
@@ -190,10 +190,11 @@ def _changes(where: str, value: Any) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _variant(chosen: Mapping[str, str], axes: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Variant:
+def _variant(chosen: Mapping[str, str], axes: Mapping[str, Mapping[str, tuple[str, ...]]], alone: str) -> Variant:
+    """alone: what it is called where nothing is varied."""
     parts = [f"{axis.rpartition('.')[2]} {value}" if "." in axis else value for axis, value in chosen.items()]
     changes = [change for axis, value in chosen.items() for change in axes[axis][value]]
-    return Variant(" · ".join(parts) or "all", dict(chosen), tuple(changes))
+    return Variant(" · ".join(parts) or alone, dict(chosen), tuple(changes))
 
 
 def _plain(value: Any) -> str:

@@ -15,7 +15,7 @@ from unnoise.nets import Net
 from unnoise.process.schedules import Schedule
 from unnoise.recipe import TABLES
 from unnoise.samplers import GRIDS, SAMPLERS
-from unnoise.train import Levels, TrainConfig, Weight
+from unnoise.train import Levels, Objective, TrainConfig, Weight
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- what follows is written by docs/nodes.py -->\n"
@@ -28,6 +28,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "schedule": ("`process.schedule`: how fast data is destroyed", Schedule),
     "net": ("`net`: the network", Net),
     "target": ("`target`: what its answer means", Target),
+    "objective": ("`objective`: what training minimises (`regression` where none is said; a critic and an encoder are as `net`)", Objective),
     "levels": ("`objective.levels`: which noise levels a batch trains on", Levels),
     "weight": ("`objective.weight`: what an error weighs at each of them", Weight),
 }

@@ -11,9 +11,11 @@ import typer
 
 from unnoise.cli.advise import advise
 from unnoise.cli.compare import compare
+from unnoise.cli.conformance import conformance
 from unnoise.cli.doctor import doctor
 from unnoise.cli.evaluate import evaluate
 from unnoise.cli.look import look
+from unnoise.cli.nets import nets
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
 from unnoise.cli.sample import sample
@@ -31,6 +33,8 @@ for command in (train, sample, evaluate, compare, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
 app.command()(recipes)
+app.command()(nets)
+app.command()(conformance)
 
 
 def _version(asked: bool) -> bool:

@@ -5,6 +5,8 @@ All of it by algebra on Gaussian data, so that no number here has a standard err
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -68,14 +70,14 @@ def law_error(wide: Unrolled, schedule: Schedule, lowest: float = LOWEST) -> flo
     return float(nearest[kept].max())
 
 
-def order(counts: Sequence[int], errors: Sequence[float], floor: float = 1e-11) -> float:
-    """The median slope of log error over doublings above a floor, in steps; nan where fewer than two are above it."""
+def order(counts: Sequence[int], errors: Sequence[float], floor: float = 1e-11, last: bool = False) -> float:
+    """The median slope of log error over step counts above a floor, or the last; nan where fewer than two are above."""
     x, y = np.log(np.asarray(counts, float)), np.asarray(errors, float)
     kept = np.isfinite(y) & (y > floor)
     if kept.sum() < 2:
         return float("nan")
-    x, y = x[kept], np.log(y[kept])
-    return float(np.median(-np.diff(y) / np.diff(x)))
+    slopes = -np.diff(np.log(y[kept])) / np.diff(x[kept])
+    return float(slopes[-1] if last else np.median(slopes))
 
 
 def distance(plan: Plan, schedule: Schedule) -> float:
@@ -141,8 +143,8 @@ class Departure:
         return sorted(found, key=lambda cell: -abs(cell[2] - cell[3]))
 
 
-def departure(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02) -> Departure | None:
-    """The rule of that name over the times that a table asked at, and both side by side; None where none fits.
+def over(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02) -> Unrolled | None:
+    """The rule of that name over the very times that a table asked at; None where it asks at others.
 
     fitted: how far apart, in log(sigma/alpha), two questions may be and still be the same one.
     """
@@ -150,19 +152,26 @@ def departure(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02
         return None
     schedule = process.schedule
     unique = [t for i, t in enumerate(wide.t) if i == 0 or t < wide.t[i - 1] - 1e-9]
-    for stride in (1, 2, 3):
-        grid = [*unique[::stride], wide.end]
+    starts: list[dict[str, Any]] = [{}, {"start": "multistep"}]
+    for stride, options in product((1, 2, 3), starts):
         try:
-            ours = Unrolled.of(write(rule, process, grid=grid))
+            ours = Unrolled.of(write(rule, process, grid=[*unique[::stride], wide.end], **options))
         except UserError:
             continue
         if ours.rows != wide.rows:
             continue
         told = schedule.logsnr(np.stack([ours.t, wide.t])) / 2
-        apart = np.abs(told[0] - told[1])
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(told[0] - told[1])
         if np.all(~np.isfinite(told).all(axis=0) | (apart <= fitted)):
-            return Departure(rule, local(wide), local(ours))
+            return ours
     return None
+
+
+def departure(wide: Unrolled, rule: str, process: Gaussian) -> Departure | None:
+    """A table beside the rule that it names, over the same times; None where the rule asks at others."""
+    ours = over(wide, rule, process)
+    return None if ours is None else Departure(rule, local(wide), local(ours))
 
 
 def finite(write_at: Callable[[int], Unrolled], counts: Sequence[int]) -> dict[int, str]:
@@ -189,5 +198,6 @@ __all__ = [
     "law_error",
     "levels",
     "order",
+    "over",
     "spectrum",
 ]

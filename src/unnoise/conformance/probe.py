@@ -66,24 +66,28 @@ class Reading:
     why: str = ""
 
 
-def read(foreign: Foreign, steps: int) -> Reading:
-    """Runs a sampler three times (to count, on basis vectors, on random numbers) and gives its table."""
+def unroll(foreign: Foreign, steps: int) -> Unrolled:
+    """The linear forms of a sampler's questions: one run to count them, one on basis vectors."""
     times, draws = _count(foreign, steps)
     schedule = foreign.process.schedule
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     keep = np.array([foreign.keep(float(a), float(s)) for a, s in zip(alpha, sigma, strict=True)])
-    size = 1 + len(times) + draws
-    basis = torch.eye(size, dtype=torch.float64)
+    basis = torch.eye(1 + len(times) + draws, dtype=torch.float64)
     questions, sample = _run(foreign, steps, basis[0], basis[1 : 1 + len(times)], basis[1 + len(times) :])
     forms = np.stack([*(q.numpy() for q in questions), sample.numpy()])
     if not np.isfinite(forms).all():
         bad = int(np.argmax(~np.isfinite(forms).all(axis=1)))
         what = "the sample" if bad == len(times) else f"question {bad + 1} of {len(times)}"
         raise UserError(f"{foreign.name} with {steps} steps is not finite: {what} is the first")
-    wide = Unrolled(times, keep, forms, float(times[0]), 0.0)
+    return Unrolled(times, keep, forms, float(times[0]), 0.0)
+
+
+def read(foreign: Foreign, steps: int) -> Reading:
+    """Its table: the forms of its questions, a run on random numbers beside them, and the shortest plan of them."""
+    wide = unroll(foreign, steps)
     residual = _residual(foreign, steps, wide)
     try:
-        plan, why = wide.plan(schedule), ""
+        plan, why = wide.plan(foreign.process.schedule), ""
     except UserError as error:
         plan, why = None, str(error)
     return Reading(foreign.name, foreign.rule, foreign.process, steps, wide, residual, plan, why)
@@ -139,4 +143,4 @@ def _residual(foreign: Foreign, steps: int, wide: Unrolled) -> float:
     return float((np.abs(found - told) / size).max())
 
 
-__all__ = ["Foreign", "Reading", "read"]
+__all__ = ["Foreign", "Reading", "read", "unroll"]

@@ -1,5 +1,6 @@
 """Distances between two sets of items as two laws: Fréchet on features, Wasserstein along lines."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ _CHUNK = 1 << 22  # numbers held at once
 
 def flat(items: npt.NDArray[Any]) -> Array:
     """Items (N, ...) as float64 rows (N, D)."""
-    return items.reshape(len(items), -1).astype(np.float64)
+    return items.reshape(len(items), prod(items.shape[1:])).astype(np.float64)
 
 
 def frechet(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:

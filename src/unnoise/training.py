@@ -1,7 +1,8 @@
 """Training a recipe in a run folder: what starts it, what it leaves there, and what a resume insists on."""
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from unnoise.train import (
     history,
     lock,
     posthoc,
+    trackers,
 )
 
 BOOKS = ("workers", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
@@ -39,12 +41,15 @@ class Training:
         resume: bool = False,
         device: str = "cpu",
         start_from: str | Path | Run | None = None,
+        track: Sequence[str] = (),
     ):
         """start_from: a run whose weights are begun with, as many as fit; a resume needs it no more.
 
+        track: names of train.trackers.TRACKERS, which are told what metrics.jsonl is told.
         Raises UserError where a run stands already without `resume`, or where its recipe is another.
         """
         self.recipe, self.folder, self.device = recipe, Path(folder), device
+        self.track = trackers.check(track)
         stands = (self.folder / RECIPE).exists()
         if stands and not resume:
             raise UserError(
@@ -91,7 +96,7 @@ class Training:
         """
         if self.done:
             return
-        with lock(self.folder), self._batches:
+        with lock(self.folder), self._batches, ExitStack() as stack:
             for place in (self.folder, self.folder / CHECKPOINTS, self.folder / SNAPSHOTS):
                 files.sweep(place)
             if any(int(path.name) > self.trainer.items for path in checkpoint.listed(self.folder / CHECKPOINTS)):
@@ -109,6 +114,7 @@ class Training:
                 history.rewind(told, self.trainer.items)
             posthoc.rewind(self.folder / SNAPSHOTS, self.trainer.items)
             seen = self.trainer.items
+            tracker = stack.enter_context(trackers.tracking(self.track, self._place()))
             for tick in self.trainer.run():
                 # A file of its own: what metrics.jsonl says is the same on any machine.
                 history.append(clock, {"items": tick.items, "seconds": (tick.items - seen) / tick.speed})
@@ -119,6 +125,7 @@ class Training:
                     record["held_out"] = {name: found.record() for name, found in self.held_out.items()}
                 if len(record) > 1:
                     history.append(metrics, record)
+                    tracker.log({**record, "speed": tick.speed})
                 if tick.snapshot:  # before the checkpoint: whatever goes on from there has it
                     self.trainer.snapshot(self.folder / SNAPSHOTS)
                 if tick.sample and draw is not None:
@@ -126,6 +133,9 @@ class Training:
                 if tick.checkpoint:
                     self.trainer.save(self.folder / CHECKPOINTS)
                 yield tick
+
+    def _place(self) -> trackers.Place:
+        return trackers.Place(self.folder, self.recipe.name, self.recipe.nodes, self.trainer.items)
 
     def _catch_up(self) -> None:
         """Takes up what another process has trained between our start and the lock."""
@@ -169,13 +179,15 @@ def fit(
     resume: bool = False,
     device: str = "cpu",
     start_from: str | Path | Run | None = None,
+    track: Sequence[str] = (),
 ) -> Run:
     """Trains a recipe to its end, in the folder `out` (runs/<name> if silent), and gives the run.
 
     start_from: a run to fine-tune, or its folder: its weights are begun with, as many as fit.
+    track: trackers to tell of it: tensorboard, wandb, mlflow, trackio.
     """
     made = recipe if isinstance(recipe, Recipe) else load(recipe, overrides)
-    training = Training(made, out or Path("runs") / made.name, resume, device, start_from)
+    training = Training(made, out or Path("runs") / made.name, resume, device, start_from, track)
     for _ in training.ticks():
         pass
     return training.run()

@@ -37,6 +37,10 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="A run to fine-tune: begin with its weights that fit.")
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Tell a tracker as well: tensorboard, wandb, mlflow or trackio; may recur."),
+    ] = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
     minutes: Annotated[
@@ -58,10 +62,11 @@ def train(
     where = device_of(device)
     made = recipe_of(recipe, overrides or (), out, resume, where, yes, dry_run, minutes, json)
     folder = out or Path("runs") / made.name
-    training = Training(made, folder, resume, where, start_from)
+    training = Training(made, folder, resume, where, start_from, track or ())
     trainer, total = training.trainer, made.train.steps * made.train.batch
     flags = {"--out": out, "--device": None if device == "auto" else device, "--threads": threads}
     words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    words += [word for name in training.track for word in ("--track", name)]
     again = ["unnoise", "train", recipe, *(overrides or ()), *words, "--resume"]
     facts: dict[str, Any] = {
         "run": str(folder),

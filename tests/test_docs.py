@@ -41,6 +41,7 @@ def test_every_measure_of_every_source_is_explained(name):
     assert {*rules.names, *MEASURES} <= told
     points, raw = f"points in {'up to 6' if rules.count == 5000 else 'more'} dimensions", rules.source.raw
     kind = "digits" if name == "digits" else points if raw == "points" else "drawn pictures"
+    kind = "drawn arrays (`fields`)" if raw == "array" else kind
     if name != "digits" and not isinstance(rules.source, World):
         kind = "pictures of one's own" if raw == "image" else "tables and arrays of one's own"
         assert rules.count == min(len(rules.source.split("test")), 1000 if raw == "image" else 5000)

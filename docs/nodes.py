@@ -28,7 +28,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "schedule": ("`process.schedule`: how fast data is destroyed", Schedule),
     "net": ("`net`: the network", Net),
     "target": ("`target`: what its answer means", Target),
-    "objective": ("`objective`: what training minimises (`regression` where none is said; a critic and an encoder are as `net`)", Objective),
+    "objective": ("`objective`: what training minimises; a critic and an encoder are as `net` unless named", Objective),
     "levels": ("`objective.levels`: which noise levels a batch trains on", Levels),
     "weight": ("`objective.weight`: what an error weighs at each of them", Weight),
 }

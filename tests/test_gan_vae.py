@@ -323,10 +323,10 @@ def test_a_recipe_that_does_not_say_is_a_regression(tmp_path):
     assert read(tmp_path).nodes == recipe.nodes
 
 
-def test_a_games_loss_is_no_finding():
+def test_a_loss_that_has_no_zero_is_no_finding():
     rows = [{"items": k * 10_000, "loss": 0.3 + 0.05 * k, "norm": 1.0} for k in range(1, 9)]
     config = TrainConfig(items=80_000)
     assert advice.judge(advice.Story(rows, config))[0].name == "unstable"
     found = advice.judge(advice.Story(rows, config, descends=False))
     assert [finding.name for finding in found] == ["fine"]
-    assert "no loss tells the course" in found[0].sentence
+    assert "none to judge the course by" in found[0].sentence

@@ -52,7 +52,8 @@ class Story:
     """What is known of a run: its history, how it was to train, its data's size and what was measured.
 
     rows: records of metrics.jsonl; count: items of the training part, 0 where unknown or without end;
-    nodes: the resolved recipe; measures: rows of metrics.json by name; descends: whether a lower loss is better at all.
+    nodes: the resolved recipe; measures: rows of metrics.json by name; descends: whether shares of its loss
+    mean anything.
     """
 
     rows: Sequence[Row]
@@ -245,7 +246,7 @@ def _fine(told: Story) -> Finding:
     figures: dict[str, float | int] = {"fall": fall}
     sentence = f"Fine: the last doubling of items changed the {what} loss by {100 * fall:.1f} %"
     if not told.descends:
-        figures, sentence = {}, "Fine as far as numbers tell: of a game between two networks no loss tells the course"
+        figures, sentence = {}, "Fine as far as numbers tell: this objective's loss is none to judge the course by"
     if len(held):
         figures |= {"held_out": held[-1], "least": held.min()}
         sentence += f", and the held-out loss stands at {held[-1]:.4g}, its least {held.min():.4g}"

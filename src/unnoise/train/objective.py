@@ -32,8 +32,8 @@ class Objective(ABC):
     """What the trainer minimises the mean of. It knows no more of diffusion than this.
 
     beside_called: the name of the network that is trained beside, if one is, and of its file in a checkpoint.
-    descends: whether a lower loss is a better network, so that its course can be judged. once: whether the network
-    learns one answer alone, at t = 1, which is the sample (see train.once).
+    descends: whether the loss is positive and the lower the better, so that its course is told by shares of it.
+    once: whether the network learns one answer alone, at t = 1, which is the sample (see train.once).
     """
 
     beside_called: ClassVar[str] = "beside"

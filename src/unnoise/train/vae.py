@@ -77,6 +77,7 @@ class VAE(Objective):
     beta: float = 1.0
     augment: int = 0
     beside_called: ClassVar[str] = "encoder"
+    descends: ClassVar[bool] = False  # a density's logarithm has no zero: shares of it mean nothing
     once: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

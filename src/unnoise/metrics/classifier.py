@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from unnoise.metrics.weights import digest_of
 from unnoise.tensor import Array, Float, Tensor
 
 STORED = Path(__file__).with_name("digits.safetensors")
@@ -60,8 +61,11 @@ class DigitClassifier:
     test are new to it alike; the weights stand beside this file.
     """
 
+    name = "stored classifier"
+
     def __init__(self, net: DigitNet) -> None:
         self.net = net.eval().requires_grad_(False)
+        self.digest = digest_of(net)
 
     def features(self, raw: npt.NDArray[Any]) -> Array:
         """(N, 32) float64."""
@@ -70,6 +74,10 @@ class DigitClassifier:
     def predict(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """(N,) the digit 0 .. 9."""
         return self._run(raw)[1].argmax(dim=1).numpy()
+
+    def probabilities(self, raw: npt.NDArray[Any]) -> Array:
+        """(N, 10) float64, each row of sum 1."""
+        return self._run(raw)[1].double().softmax(dim=1).numpy()
 
     def _run(self, raw: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
         x = torch.from_numpy(np.asarray(raw, np.float32).reshape(-1, 1, 8, 8)) / 8 - 1

@@ -1,9 +1,11 @@
 """Every sampler of the table has the order it promises, against closed forms, in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from oracles import OPTIONS, PROCESSES, Scalar, fine_flow, named, open_grid, rules, slopes
+from oracles import OPTIONS, PROCESSES, SHAPES, Scalar, every, fine_flow, named, open_grid, slopes
 
 import unnoise as un
 from unnoise.denoise import exact
@@ -12,7 +14,37 @@ from unnoise.samplers.moments import exact_factor, flow_factor, gaussian_moments
 from unnoise.samplers.table import SAMPLERS
 
 MEAN, VARIANCE = np.array([0.3, -1.0, 0.7]), np.array([0.05, 0.6, 2.0])
-DETERMINISTIC, STOCHASTIC = list(rules(stochastic=False)), list(rules(stochastic=True))
+
+
+def promised(rule: tuple[str, dict[str, Any]]) -> int:
+    return SAMPLERS[rule[0]].promised(**rule[1])
+
+
+def shapes(rules: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+    """One rule of every shape; the others with the slow tests."""
+    return [pytest.param(r, id=named(r), marks=[] if r[0] in SHAPES else pytest.mark.slow) for r in rules]
+
+
+def turns(rules: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+    """Every rule on a process, in turn over the processes; every pair, over four doublings, with the slow tests."""
+    quick = [(rule, list(PROCESSES)[k % len(PROCESSES)], 1) for k, rule in enumerate(rules)]
+    whole = [(rule, name, 4) for rule in rules for name in PROCESSES]
+    marks = [[]] * len(quick) + [pytest.mark.slow] * len(whole)
+    ids = [f"{named(rule)}-{name}-{doublings}" for rule, name, doublings in quick + whole]
+    return [pytest.param(*case, id=i, marks=m) for case, i, m in zip(quick + whole, ids, marks, strict=True)]
+
+
+DETERMINISTIC, STOCHASTIC = list(every(stochastic=False)), [r for r in every(stochastic=True) if promised(r)]
+# Where slopes are looked at: rules of high order, and rules whose noise is capped or whose start is long, come late.
+FIRST = {
+    "dpmpp_3m_published": 64,
+    "lms_4": 64,
+    "deis_3": 64,
+    "er_sde_3": 64,
+    "dpmpp_3m_sde": 128,
+    "edm": 128,
+    "sa_solver": 64,
+}
 
 
 def _rotated(process: un.Gaussian, seed: int = 0) -> tuple[exact.Normal, np.ndarray]:
@@ -28,17 +60,19 @@ def _flow_error(name: str, options: dict[str, float], process: un.Gaussian, step
     return float(np.linalg.norm(factor - truth) + np.linalg.norm(center - alpha * MEAN))
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
-def test_order_of_the_flow_by_algebra(rule, name):
-    process, order = PROCESSES[name], SAMPLERS[rule[0]].promised(**rule[1])
-    found = slopes(lambda n: _flow_error(*rule, process, n), doublings=4)
+@pytest.mark.parametrize(("rule", "name", "doublings"), turns(DETERMINISTIC))
+def test_order_of_the_flow_by_algebra(rule, name, doublings):
+    if name.startswith("discrete") and rule == ("deis_3", {}):
+        pytest.skip("between the integers of a chain logSNR has kinks in t: see the test of deis on a chain")
+    process, order = PROCESSES[name], promised(rule)
+    first = FIRST.get(rule[0], 32 if order > 2 else 16) * (2 if doublings == 1 else 1)
+    found = slopes(lambda n: _flow_error(*rule, process, n), first, doublings)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+@pytest.mark.parametrize("rule", shapes(DETERMINISTIC))
 def test_order_of_samples_of_a_rotated_gaussian(rule):
-    process, order = PROCESSES["cosine"], SAMPLERS[rule[0]].promised(**rule[1])
+    process, order = PROCESSES["cosine"], promised(rule)
     truth, _ = _rotated(process)
     generator = torch.Generator().manual_seed(0)
 
@@ -48,7 +82,7 @@ def test_order_of_samples_of_a_rotated_gaussian(rule):
         x = un.sample(truth, plan, (3,), range(8), start=start)
         return float((x - truth.flow(start, plan.start, plan.end)).norm())
 
-    found = slopes(error, first=8, doublings=4)
+    found = slopes(error, 16 if order > 2 else 8, doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
@@ -66,23 +100,22 @@ def mixture() -> tuple[exact.Mixture, np.ndarray, np.ndarray]:
     return truth, x, fine_flow(denoise, process.schedule, x, *open_grid(process.schedule, 1))
 
 
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+@pytest.mark.parametrize("rule", shapes(DETERMINISTIC))
 def test_order_on_a_mixture_in_the_median(rule, mixture):
-    (truth, x, fine), order = mixture, SAMPLERS[rule[0]].promised(**rule[1])
+    (truth, x, fine), order = mixture, promised(rule)
 
     def error(steps: int) -> float:
         plan = un.plan(rule[0], truth.process, grid=open_grid(truth.process.schedule, steps), **rule[1])
         found = un.sample(truth, plan, (2,), range(32), start=torch.from_numpy(x)).numpy()
         return float(np.median(np.linalg.norm(found - fine, axis=1)))
 
-    found = slopes(error, first=8, doublings=4)
+    found = slopes(error, 16 if order > 2 else 8, doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize("rule", STOCHASTIC, ids=named)
-def test_order_of_the_variance_by_algebra(rule, name):
-    process, order = PROCESSES[name], SAMPLERS[rule[0]].promised(**rule[1])
+@pytest.mark.parametrize(("rule", "name", "doublings"), turns(STOCHASTIC))
+def test_order_of_the_variance_by_algebra(rule, name, doublings):
+    process, order = PROCESSES[name], promised(rule)
 
     def error(steps: int) -> float:
         plan = un.plan(rule[0], process, grid=open_grid(process.schedule, steps), **rule[1])
@@ -91,11 +124,11 @@ def test_order_of_the_variance_by_algebra(rule, name):
         alpha, sigma = process.schedule.alpha(end), process.schedule.sigma(end)
         return float(np.linalg.norm(variance - (alpha**2 * VARIANCE + sigma**2)) + np.linalg.norm(mean - alpha * MEAN))
 
-    found = slopes(error, doublings=4)
+    found = slopes(error, FIRST.get(rule[0], 32) * (2 if doublings == 1 else 1), doublings)
     assert all(slope >= order - 0.1 for slope in found), found
 
 
-@pytest.mark.parametrize("rule", list(rules()), ids=named)
+@pytest.mark.parametrize("rule", shapes(list(every())))
 def test_algebra_equals_samples(rule):
     """Seed 0: 10^5 samples agree with the exact mean and variance within 4 standard errors."""
     process = PROCESSES["sigmoid"]
@@ -108,7 +141,7 @@ def test_algebra_equals_samples(rule):
     assert abs(float(x.var()) - variance[0]) < 4 * variance[0] * np.sqrt(2 / count)
 
 
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+@pytest.mark.parametrize("rule", shapes(DETERMINISTIC))
 def test_algebra_equals_a_run(rule):
     process = PROCESSES["geometric"]
     truth, axes = _rotated(process)
@@ -120,7 +153,7 @@ def test_algebra_equals_a_run(rule):
     np.testing.assert_allclose(x @ axes, factor * (start.numpy() @ axes - alpha * (MEAN @ axes)) + center, rtol=1e-10)
 
 
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+@pytest.mark.parametrize("rule", shapes(DETERMINISTIC))
 def test_step_onto_zero_is_first_order_and_has_a_floor(rule):
     """A grid that ends at 0 jumps from the span's least ratio r in one Euler step.
 
@@ -133,14 +166,14 @@ def test_step_onto_zero_is_first_order_and_has_a_floor(rule):
     plan = un.plan(rule[0], process, grid=np.append(inner, 0.0), **rule[1])
     factor, _ = flow_factor(plan, process.schedule, MEAN, VARIANCE)
     relative = 1 - factor / exact_factor(plan, process.schedule, VARIANCE)
-    path = {1: 5e-3, 2: 1e-4}.get(SAMPLERS[rule[0]].promised(**rule[1]), 1e-5)
+    path = {1: 5e-3, 2: 1e-4}.get(promised(rule), 1e-5)
     np.testing.assert_allclose(relative, low**2 / (2 * VARIANCE), rtol=0.05, atol=path)
 
 
-@pytest.mark.parametrize("rule", DETERMINISTIC, ids=named)
+@pytest.mark.parametrize("rule", shapes([r for r in DETERMINISTIC if promised(r) <= 2]))
 def test_production_grid_reaches_its_floor_at_its_order(rule):
     """Named grids end at 0; down to the floor of the last jump errors still fall at the rule's order."""
-    process, order = PROCESSES["karras"], SAMPLERS[rule[0]].promised(**rule[1])
+    process, order = PROCESSES["karras"], promised(rule)
 
     def error(steps: int) -> float:
         plan = un.plan(rule[0], process, steps=steps, grid="karras", **rule[1])

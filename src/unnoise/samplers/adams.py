@@ -44,8 +44,8 @@ def stages(
     return answers, here
 
 
-def single(path: Path, form: Form, order: int, exact: bool = True) -> Plan:
-    """A single-step rule of order 2 or 3 over every interval; exact: as in `Form.weights`."""
+def single(path: Path, form: Form, order: int, midpoint: bool = False) -> Plan:
+    """A single-step rule of order 2 or 3 over every interval; midpoint: its one stage tells the end alone."""
     pen = Pen(path)
     for i in range(path.steps):
         if path.ends(i):
@@ -53,8 +53,10 @@ def single(path: Path, form: Form, order: int, exact: bool = True) -> Plan:
             continue
         p, q = path.interval(i)
         answers, _ = stages(pen, form, p, q, order)
-        told = tell(form, p, q, [answers[k] for k in STAGES[order][1]], exact)
-        pen.row(answers[-1][1], q, mixed((form.carry(p, q), {BASE: 1.0}), (1.0, told)), keep=form.keep(answers[-1][1]))
+        known = [answers[k] for k in STAGES[order][1]]
+        last, at = answers[-1]
+        told = {last: float(form.weights(p, q, [p])[0])} if midpoint else tell(form, p, q, known)
+        pen.row(at, q, mixed((form.carry(p, q), {BASE: 1.0}), (1.0, told)), keep=form.keep(at))
     return pen.plan()
 
 

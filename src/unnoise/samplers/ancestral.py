@@ -29,7 +29,7 @@ def dpmpp_2s_ancestral(path: Path, eta: float = 1.0) -> Plan:
             continue
         fresh = -math.expm1(2 * (p.lam - q.lam))
         down = q.lam - p.lam - math.log1p(-(eta**2) * fresh) / 2 if eta < 1 else 2 * (q.lam - p.lam)
-        m = path.at(p.lam + down / 2)
+        m = q if eta == 1 else path.at(p.lam + down / 2)
         half = m.lam - p.lam
         up = eta * q.sigma * math.sqrt(fresh)
         left = q.alpha / p.alpha * math.exp(-down)  # of x_t in x_s

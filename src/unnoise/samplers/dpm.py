@@ -11,7 +11,7 @@ def dpm_2(path: Path) -> Plan:
 
     u = (alpha_m/alpha_t)·x_t − sigma_m·expm1(h/2)·eps_t; x_s = (alpha_s/alpha_t)·x_t − sigma_s·expm1(h)·eps_u.
     """
-    return single(path, NoiseForm(b="bh2"), 2, exact=False)
+    return single(path, NoiseForm(), 2, midpoint=True)
 
 
 def dpm_3(path: Path) -> Plan:

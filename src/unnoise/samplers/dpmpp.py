@@ -13,7 +13,7 @@ def dpmpp_2s(path: Path) -> Plan:
 
     u = (sigma_m/sigma_t)·x_t − alpha_m·expm1(−h/2)·D_t; x_s = (sigma_s/sigma_t)·x_t − alpha_s·expm1(−h)·D_u.
     """
-    return single(path, DataForm(b="bh2"), 2, exact=False)
+    return single(path, DataForm(), 2, midpoint=True)
 
 
 def dpmpp_3s(path: Path) -> Plan:

@@ -13,9 +13,21 @@ from unnoise.samplers.plan import Plan
 from unnoise.tensor import Array
 
 
-def _log_scale(log_ratio: Array) -> Array:
-    """log of phi(s)/s, phi(s) = s·(e^{s^0.3} + 10)  (Cui et al., 2023: ER SDE 5)."""
-    return np.logaddexp(np.exp(0.3 * log_ratio), math.log(10.0))
+def _log_scale(lam: Array) -> Array:
+    """log of phi(s)/s, phi(s) = s·(e^{s^0.3} + 10), at s = e^{−lambda}  (Cui et al., 2023: ER SDE 5)."""
+    return np.logaddexp(np.exp(-0.3 * lam), math.log(10.0))
+
+
+def _log_scale_at(p: Point) -> float:
+    grown = math.exp(-0.3 * p.lam)
+    return grown + math.log1p(10 * math.exp(-grown))
+
+
+def _moving(lam: Array, p: Point, q: Point, powers: Array) -> Array:
+    """k·u^{k−1}·(phi_q/phi)·du/dlambda, u = (s − s_p)/(s_q − s_p): (K, N)."""
+    u = np.expm1(p.lam - lam) / math.expm1(p.lam - q.lam)
+    left = np.exp(_log_scale_at(q) - _log_scale(lam))
+    return powers * u ** (powers - 1) * left / math.expm1(q.lam - p.lam)
 
 
 @dataclass(frozen=True)
@@ -30,8 +42,7 @@ class ExtendedForm:
 
     def _fade(self, p: Point, q: Point) -> float:
         """log of (phi_q/s_q)/(phi_p/s_p), below 0."""
-        log_p, log_q = (_log_scale(np.array(-point.lam)) for point in (p, q))
-        return float(log_q - log_p)
+        return _log_scale_at(q) - _log_scale_at(p)
 
     def carry(self, p: Point, q: Point) -> float:
         return q.sigma / p.sigma * math.exp(self._fade(p, q))
@@ -40,15 +51,9 @@ class ExtendedForm:
         log_left = self._fade(p, q) + p.lam - q.lam  # log phi_q/phi_p
         moments = np.full(len(nodes), -math.expm1(log_left))
         width = math.expm1(p.lam - q.lam)  # (s_q − s_p)/s_p
-        powers = np.arange(1, len(nodes))[:, None]
-
-        def part(lam: Array) -> Array:  # k·u^{k−1}·(phi_q/phi) du over lambda, u = (s − s_p)/(s_q − s_p)
-            u = np.expm1(p.lam - lam) / width
-            left = np.exp(_log_scale(np.array(-q.lam)) - _log_scale(-lam))
-            return powers * u ** (powers - 1) * left / math.expm1(q.lam - p.lam)
-
         if len(nodes) > 1:
-            moments[1:] = 1 - quadrature(part, p.lam, q.lam, pieces=1 + int((q.lam - p.lam) / 2))
+            powers, pieces = np.arange(1.0, len(nodes))[:, None], 1 + int((q.lam - p.lam) / 2)
+            moments[1:] = 1 - quadrature(lambda lam: _moving(lam, p, q, powers), p.lam, q.lam, pieces)
         return q.alpha * rule(moments, [math.expm1(p.lam - node.lam) / width for node in nodes])
 
     def noise(self, p: Point, q: Point) -> float:

@@ -110,7 +110,7 @@ SAMPLERS: dict[str, Sampler] = {
     "lms_3": Sampler(deis.lms(3), _kept(3), _started(1)),
     "lms_4": Sampler(deis.lms(4), _kept(4), _started(2)),
     "euler_ancestral": Sampler(ancestral.euler_ancestral, 1, stochastic=_noisy("eta", 1.0), strong=1),
-    "dpmpp_2s_ancestral": Sampler(ancestral.dpmpp_2s_ancestral, 1, _single(2), _noisy("eta", 1.0), strong=1),
+    "dpmpp_2s_ancestral": Sampler(ancestral.dpmpp_2s_ancestral, 2, _single(2), _noisy("eta", 1.0), strong=1),
     "edm": Sampler(churn.edm, 2, _single(2), _noisy("s_churn", 40.0)),
     "euler_maruyama": Sampler(euler.euler_maruyama, 1, stochastic=_always, strong=1),
     "sa_solver": Sampler(sa.sa_solver, sa.order, stochastic=_noisy("tau", 1.0), strong=1),

@@ -130,7 +130,8 @@ class Contest:
             runs = [(group.name, run) for group in self.groups for run in group.runs]
         else:
             comparable((variant.name, self.sweep.recipes[variant.name]) for variant in self.sweep.variants)
-            runs = [(task.variant.name, Run(task.folder, task.recipe)) for task in self.trainings]
+            first = self.trainings[: len(self.sweep.variants)]  # the other seeds are drawn alike
+            runs = [(task.variant.name, Run(task.folder, task.recipe)) for task in first]
         for name, run in runs:
             ways(run, name, self.drawings)
         if self.judge is not None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from unnoise.config import UserError
+from unnoise.config import UserError, choose
 from unnoise.run import Run
-from unnoise.samplers import Plan
+from unnoise.samplers import SAMPLERS, Plan
+from unnoise.samplers.table import Sampler
 
 MOST_STEPS = 10_000
 
@@ -56,20 +57,13 @@ class Drawing:
 
 def most(run: Run, sampler: str | None, evaluations: int, grid: str | None) -> Plan:
     """The plan of the most steps that asks the network `evaluations` times at the most."""
-    found = None
-    for steps in range(1, evaluations + 1):  # rules may ask more than once a step, and need not in each
-        try:
-            plan = run.plan(sampler, steps, grid)
-        except UserError:
-            if found is None and steps < evaluations:  # a rule may need some steps at least
-                continue
-            raise
-        if plan.rows > evaluations:
-            break
-        found = plan
-    if found is None:
-        raise UserError(f"{sampler or run.recipe.sampling.sampler} asks more than {evaluations} times in a single step")
-    return found
+    how = run.sampling(sampler, grid=grid)
+    rule: Sampler = choose("sampler", how.sampler, SAMPLERS)
+    steps = rule.steps(evaluations, **(how.options or {}))
+    plan = run.plan(sampler, steps, grid)
+    while steps < evaluations and (longer := run.plan(sampler, steps + 1, grid)).rows <= evaluations:
+        steps, plan = steps + 1, longer  # a rule may ask less where its first interval begins at alpha = 0
+    return plan
 
 
 @dataclass(frozen=True)

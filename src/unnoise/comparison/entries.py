@@ -12,6 +12,7 @@ from unnoise.run import Run
 from unnoise.training import BOOKS
 
 FREE = {"train.seed", *(f"train.{field}" for field in BOOKS)}  # what runs of one entry may differ in
+PLACES = ("path", "cache")  # where data lie, which says nothing of what they are
 TOLD = 4  # settings by which an entry is called, at most
 
 
@@ -90,9 +91,13 @@ def comparable(recipes: Iterable[tuple[str, Recipe]]) -> None:
         if a.classes != b.classes:
             told = [", ".join(recipe.classes) or "none" for recipe in (a, b)]
             raise UserError(f"{first} and {other} have different labels ({told[0]}; {told[1]}): {only}")
+        told = [{k: v for k, v in recipe.nodes["data"].items() if k not in PLACES} for recipe in (a, b)]
+        if told[0] != told[1]:  # another split too: what one is tested on, the other may have seen
+            field = next(k for k in {**told[0], **told[1]} if told[0].get(k) != told[1].get(k))
+            values = [told[k].get(field) for k in (0, 1)]
+            raise UserError(f"{first} and {other} differ in data.{field} ({values[0]}, {values[1]}): {only}")
         if a.nodes["data"] != b.nodes["data"] and data_of(a) != data_of(b):
-            told = [recipe.nodes["data"]["kind"] for recipe in (a, b)]
-            raise UserError(f"{first} and {other} have different data ({told[0]}; {told[1]}): {only}")
+            raise UserError(f"the data of {first} and {other} have different contents: {only}")
 
 
 def data_of(recipe: Recipe) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -11,6 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from unnoise.tensor import Array
+
+Replicates: TypeAlias = Sequence[float] | Array
 
 LEVEL = 0.95  # of every interval, and of all pairs' together
 PAIRED = 5  # replicates from which pairs pay: of fewer, differences know their own spread too badly
@@ -57,7 +60,7 @@ def bound_paired(pairs: int, freedom: float, level: float = LEVEL) -> float:
     return float(stats.t.ppf((1 + level ** (1 / pairs)) / 2, freedom))
 
 
-def interval(values: Sequence[float] | Array) -> tuple[float, float]:
+def interval(values: Replicates) -> tuple[float, float]:
     """The 95 % interval of the mean of normal replicates, by Student's t; nan of fewer than two."""
     x = np.asarray(values, np.float64)
     if len(x) < 2:
@@ -66,7 +69,7 @@ def interval(values: Sequence[float] | Array) -> tuple[float, float]:
     return float(x.mean()) - half, float(x.mean()) + half
 
 
-def compared(values: Mapping[str, Sequence[float]], paired: bool) -> list[Pair]:
+def compared(values: Mapping[str, Replicates], paired: bool) -> list[Pair]:
     """The best of several (the least mean) beside each other one, in their order; values: name → replicates.
 
     All k(k − 1)/2 pairs are corrected for, since the best was chosen after looking. Not paired: Welch's interval
@@ -95,7 +98,7 @@ def _pair(best: str, other: str, rows: Mapping[str, Array], pairs: int, paired: 
     return Pair(best, other, difference, difference - half, difference + half)
 
 
-def seeds_needed(x: Sequence[float], y: Sequence[float], pairs: int) -> int | None:
+def seeds_needed(x: Replicates, y: Replicates, pairs: int) -> int | None:
     """How many seeds each would tell two apart, should means and spreads stay as they are; None: more than FAR."""
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     difference, spread = abs(float(a.mean() - b.mean())), float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)))

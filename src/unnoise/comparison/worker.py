@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -23,6 +23,7 @@ from unnoise.training import Training
 PACE = 0.5  # seconds between two words on how far it is
 
 
+@runtime_checkable
 class Work(Protocol):
     """Something under way: `done` counts what is done of it, `stop` asks it to end well and soon."""
 

@@ -217,13 +217,9 @@ class Scheduler:
 
     def keep(self, alpha: float, sigma: float) -> tuple[float, float]:
         """What its prediction_type says; the velocity of a flow is noise − data."""
-        kind = (
-            "flow"
-            if self._flows
-            else "v_prediction"
-            if self._turns
-            else self._make().config.get("prediction_type", "epsilon")
-        )
+        if self._flows:
+            return 1 / sigma, -(alpha + sigma) / sigma
+        kind = "v_prediction" if self._turns else self._make().config.get("prediction_type", "epsilon")
         if kind == "sample":
             return 0.0, 1.0
         if kind == "v_prediction":  # alpha·noise − sigma·x0

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from unnoise.cli.ask_first import reading
 from unnoise.cli.options import pairs, seeds
+from unnoise.cli.speak import say
 from unnoise.config import UserError, nearest
 from unnoise.metrics import MEASURES, Features
-from unnoise.modality import Points
+from unnoise.modality import Image, Points
 from unnoise.rng import host
 from unnoise.run import Run
 from unnoise.samplers import Plan
@@ -79,11 +81,18 @@ def measures(words: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def features(run: Run, spec: str) -> Features:
-    """The features of a name, such as classifier or inception:weights.pth; those of a run's own data too."""
+def features(run: Run, spec: str, download: bool = False) -> Features:
+    """The features of a name, such as classifier or inception:weights.pth, for a run's own items."""
     from unnoise.metrics.features import features_of
+    from unnoise.metrics.judge import Judge
 
-    return features_of(spec, run.device)
+    modality = run.recipe.modality
+    levels = (modality.low, modality.high) if isinstance(modality, Image) else (0, 255)
+    with reading():
+        made = features_of(spec, run.device, download, run.recipe.source, levels)
+    if isinstance(made, Judge):
+        say(made.known.told, beside=True)
+    return made
 
 
 def plan_of(

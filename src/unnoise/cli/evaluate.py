@@ -26,6 +26,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="NAME[:PATH]", help="Read on these features: classifier, inception:weights.pth ..."),
     ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch published weights that are not here.")] = False,
     draws: Annotated[int | None, typer.Option(help="Fewer draws, for a quick look, or more.", min=1)] = None,
     count: Annotated[
         int | None,
@@ -62,7 +63,7 @@ def evaluate(
     else:
         opened = asking.averaged(opened, _width(ema))
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
-    reader = None if features is None else asking.features(opened, features)
+    reader = None if features is None else asking.features(opened, features, download)
     rules = opened.protocol(against, reader, asking.measures(measures), draws, count)
     _ = rules.reals  # what cannot be asked of the data is told before samples are drawn
     labels = None if rules.labels is None else rules.labels.reshape(-1).tolist()

@@ -58,7 +58,8 @@ def count_of(count: int) -> str:
 
 
 def _plain(value: float | int, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+    text = f"{value:.{digits}f}"
+    return (text if float(text) else text.lstrip("-")).replace("-", "−")
 
 
 __all__ = ["ARROW", "BETTER", "NAMES", "called", "count_of", "figure_of", "range_of"]

@@ -147,18 +147,22 @@ def test_the_forward_pass_leaves_no_trace(name: str):
 
 
 @pytest.mark.parametrize("sizes", [(1,), (13,), (1, 1), (3, 17), (31, 6), (1, 5, 2), (7, 3, 9)])
-def test_a_field_of_any_size_keeps_it(sizes: tuple[int, ...]):
-    net = wake(UNet((2, *(8 for _ in sizes)), **{**SMALL, "widths": (8, 8, 16)}, attention=(2, 3)))
+@pytest.mark.parametrize("name", FIELD_NETS)
+def test_a_field_of_any_size_keeps_it(name: str, sizes: tuple[int, ...]):
+    deep = {"widths": (8, 8, 16), "attention": (2, 3)} if "unet" in name else {}
+    net = wake(make(name, (2, *(8 for _ in sizes)), **deep))
     x, noise, cond = question((2, *sizes))
     answer = net(x, noise, cond)
     assert answer.shape == x.shape
     assert answer.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["unet", "resnet"])
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_far_inside_a_field_its_edge_is_not_heard_and_a_shift_of_the_coarsest_cell_is_kept(dims: int):
+def test_far_inside_a_field_its_edge_is_not_heard_and_a_shift_of_the_coarsest_cell_is_kept(name: str, dims: int):
     # Norms are statistics of the whole field; without them the network is a stack of convolutions.
-    net = wake(UNet((1, *(8 for _ in range(dims))), **SMALL)).double()
+    looks = {"attention": ()} if name == "unet" else {}
+    net = wake(make(name, (1, *(8 for _ in range(dims))), **looks)).double()
     for part in net.modules():
         if isinstance(part, nn.GroupNorm):
             part.forward = lambda h: h / 4  # type: ignore[method-assign]
@@ -254,7 +258,10 @@ def test_a_recipe_may_name_a_size_and_writes_out_what_it_means(kind: str):
 # ---- what a network costs
 
 
-@pytest.mark.parametrize("size", presets.SHAPES)
+COUNTED = [pytest.param(size, marks=pytest.mark.slow if size == "large" else ()) for size in presets.SHAPES]
+
+
+@pytest.mark.parametrize("size", COUNTED)
 def test_a_preset_costs_the_same_in_every_family(size: str):
     with torch.device("meta"):
         shape = presets.SHAPES[size]

@@ -83,9 +83,9 @@ def _shape(run: Any, size: str | None) -> tuple[int, ...] | None:
     sides = size.lower().split("x")
     if len(sides) != 2 or not all(side.isdecimal() and 0 < int(side) <= 4096 for side in sides):
         raise UserError(f"--size is written HEIGHTxWIDTH, such as 48x80, each from 1 to 4096; got '{size}'")
-    if run.recipe.modality.name != "image" or run.recipe.nodes["net"].get("kind") != "unet":
+    if run.recipe.modality.name != "image" or not run.denoiser.net.any_size:
         raise UserError(
-            f"{run.recipe.name} draws the shape {run.recipe.shape} alone: only a U-Net takes images of any size"
+            f"{run.recipe.name} draws the shape {run.recipe.shape} alone: its network takes items of no other size"
         )
     return (run.recipe.shape[0], int(sides[0]), int(sides[1]))
 

@@ -68,7 +68,14 @@ def _name(comparison: Comparison, entry: Entry) -> str:
         badge = ' <span class="badge">best</span>'
     elif entry.tied:
         badge = ' <span class="badge same">as good, within the noise</span>'
-    return f"{escape(entry.name)}{badge}" + (f"<small>{escape(entry.note)}</small>" if entry.note else "")
+    return f"{_words(entry.name)}{badge}" + (f"<small>{escape(entry.note)}</small>" if entry.note else "")
+
+
+def _words(name: str) -> str:
+    """The name as HTML that breaks between its parts rather than within "guidance 2"."""
+    parts = name.split(", ")
+    kept = [escape(part).replace(" ", "&nbsp;") if len(part) <= 18 else escape(part) for part in parts]
+    return ", ".join(kept) if len(parts) > 1 else escape(name)
 
 
 def _measured(comparison: Comparison, scale: Scale, entries: Sequence[Entry]) -> Column:
@@ -120,13 +127,12 @@ def _quality(comparison: Comparison) -> str:
 
 def _explained(comparison: Comparison, real: bool) -> str:
     """How to read the table."""
-    several = comparison.count > 1
     told = "A click on a column's name sorts by it. "
-    if several:
-        told += (
-            f"± is half the 95 % interval over {comparison.count} {comparison.seeds}; below each number its interval "
-            "as a line, the mean as a dot, single ones as rings"
-        )
+    values = [value for entry in comparison.entries for value in entry.values.values()]
+    if any(value.high > value.low for value in values):
+        of = f"over {comparison.count} {comparison.seeds}" if comparison.count > 1 else "of one run's own samples"
+        rings = ", single ones as rings" if any(len(value.seeds) > 1 for value in values) else ""
+        told += f"± is half the 95 % interval {of}; below each number its interval as a line, the mean as a dot{rings}"
     else:
         told += "Below each number its place on the column's own scale"
     return told + (", and what real items score as a grey tick in its band." if real else ".")
@@ -230,14 +236,19 @@ def _row(name: str, items: Sequence[Picture], alt: str, factor: int, best: bool 
 
 
 def _columns(names: Sequence[str], items: Sequence[Picture], factor: int) -> str:
-    """A line of short names above the columns, as wide as the pictures below it."""
-    if not names:
+    """A line of short names above the columns, as wide as the pictures below it; none where they have no room."""
+    first, _, _ = names[0].partition(" ") if names else ("", "", "")
+    alike = bool(first) and all(name.startswith(f"{first} ") for name in names)  # "seed 0", "seed 1"
+    told = [name[len(first) + 1 :] for name in names] if alike else list(names)
+    pitch = factor * (grids.image(items[0]).width + 1)
+    if not told or 8 * max(map(len, told)) > pitch:
         return ""
-    wide = factor * (len(items) * (grids.image(items[0]).width + 1) - 1)
-    cells = "".join(f"<span>{escape(name)}</span>" for name in names)
+    cells = "".join(f"<span>{escape(name)}</span>" for name in told)
+    crowded = " crowded" if len(told) * max(map(len, told)) > 24 else ""
     return (
-        f'<div class="row head" aria-hidden="true"><div></div><div class="names" '
-        f'style="max-width:{wide}px;grid-template-columns:repeat({len(items)},1fr)">{cells}</div></div>\n'
+        f'<div class="row head" aria-hidden="true"><div>{escape(first) if alike else ""}</div>'
+        f'<div class="names{crowded}" style="max-width:{len(items) * pitch - factor}px;'
+        f'grid-template-columns:repeat({len(items)},1fr)">{cells}</div></div>\n'
     )
 
 
@@ -277,7 +288,7 @@ def _multiples(comparison: Comparison) -> str:
     along = "evaluations" if plan.along == "steps" else plan.along
     drawings = [
         embed.drawing(
-            lambda theme, name=name: multiples.multiples(comparison, name, theme, called(name)),
+            lambda theme, name=name: multiples.multiples(comparison, name, theme),
             f"{called(name)} over {along}{f', a line for each {plan.lines}' if plan.lines else ''}",
             wide=bool(plan.panels),
         )
@@ -385,6 +396,8 @@ details .rows { margin-top: .75rem }
   .row > div:first-child { text-align: left }
   .row .badge { display: inline-block }
   .row.head > div:first-child { display: none }
+  .names.crowded span:nth-child(even) { visibility: hidden }
+  .names.crowded span { overflow: visible }
 }
 """
 

@@ -10,17 +10,17 @@ from matplotlib.lines import Line2D
 
 from unnoise.report import scales
 from unnoise.report.comparison import Comparison, Entry, Point
-from unnoise.report.marks import Marks, short_name
+from unnoise.report.marks import Marks, key
 from unnoise.report.style import Theme, count_axis, figure, themed
 from unnoise.report.words import called
 
-SIZE = (4.7, 3.5)  # inches
+SIZE = (4.7, 3.2)  # inches
 Against = Literal["items", "seconds"]
 Of = Literal["curve", "quality_curve"]
 
 
 def curves(comparison: Comparison, against: Against, of: Of = "curve", theme: str = "light", title: str = "") -> Figure:
-    """A curve for each entry with its interval behind it, named in the order in which they end.
+    """A curve for each entry with its interval behind it, named below from the highest end down.
 
     Of many entries only those with a colour of their own are named; the others stay pale in the background.
     """
@@ -30,7 +30,7 @@ def curves(comparison: Comparison, against: Against, of: Of = "curve", theme: st
         axes = fig.add_subplot()
         lines = [(entry, _columns(points, against)) for entry in comparison.entries if (points := getattr(entry, of))]
         _frame(axes, look, comparison, of, [line for _, line in lines])
-        told: dict[str, tuple[float, Line2D]] = {}  # family → where its first curve ends, and its look
+        told: dict[str, float] = {}  # family → where its first curve ends
         for entry, (x, y, low, high) in lines:
             family = marks.family(entry)
             drawn = marks.look(look, family)
@@ -39,17 +39,11 @@ def curves(comparison: Comparison, against: Against, of: Of = "curve", theme: st
             axes.fill_between(x, low, high, color=drawn["color"], alpha=0.16 * strength, linewidth=0)
             axes.add_line(Line2D(x, y, **drawn, markevery=_ends(x), alpha=strength))
             if family:
-                told.setdefault(family, (float(y[-1]), Line2D([], [], **drawn)))
+                told.setdefault(family, float(y[-1]))
         axes.set(title=title, xlabel="items seen" if against == "items" else "seconds of training")
-        count_axis(axes)
         axes.set_xlim(0, 1.02 * max(x[-1] for _, (x, *_) in lines))
-        falls = of == "curve" or comparison.scale(comparison.judged).better != "higher"
-        order = sorted(told, key=lambda name: -told[name][0])  # as the curves end, from above
-        axes.legend(
-            [told[name][1] for name in order],
-            [short_name(name) for name in order],
-            loc="upper right" if falls else "lower right",
-        )
+        count_axis(axes)
+        key(fig, look, marks, sorted(told, key=lambda name: -told[name]))
     return fig
 
 

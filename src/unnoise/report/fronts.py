@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 
 from unnoise.report import scales
 from unnoise.report.comparison import Comparison, Cost, Entry, Value
-from unnoise.report.marks import Marks, beside, short_name
+from unnoise.report.marks import Marks, beside, key, short_name
 from unnoise.report.style import Theme, figure, themed
 
 SIZE = (4.7, 3.7)  # inches
@@ -54,7 +54,7 @@ def cost(comparison: Comparison, theme: str = "light", title: str = "") -> Figur
         fig, axes = _axes(comparison, look, points)
         scales.scaled(axes, "x", [x.mean for _, x, _ in points])
         axes.set(title=title, xlabel=f"{COSTS[comparison.cost]}  (← cheaper)")
-        _points(axes, look, comparison, points, [entry.front for entry, _, _ in points], float)
+        _points(fig, axes, look, comparison, points, [entry.front for entry, _, _ in points], float)
     return fig
 
 
@@ -68,7 +68,7 @@ def diversity(comparison: Comparison, theme: str = "light", title: str = "") -> 
         scales.named(axes, "x", wide)
         scales.floor(axes, look, wide, "x", "")
         axes.set_title(title)
-        _points(axes, look, comparison, points, [entry.diverse for entry, _, _ in points], wide.loss)
+        _points(fig, axes, look, comparison, points, [entry.diverse for entry, _, _ in points], wide.loss)
     return fig
 
 
@@ -95,6 +95,7 @@ def _axes(comparison: Comparison, look: Theme, points: Sequence[_Placed]) -> tup
 
 
 def _points(
+    fig: Figure,
     axes: Axes,
     look: Theme,
     comparison: Comparison,
@@ -113,23 +114,31 @@ def _points(
     if len(on) > 1:
         axes.step(*zip(*stair, strict=True), where="post", color=look.muted, lw=1.1, ls=(0, (3, 2)), zorder=2)
     texts: list[tuple[float, float, str, str, bool]] = []
+    shown: set[str] = set()
     for (entry, x, y), kept in zip(points, chosen, strict=True):
         family = marks.family(entry)
         drawn = marks.look(look, family)
-        for across, ends in (("x", x), ("y", y)):
-            if math.isfinite(ends.low) and math.isfinite(ends.high):
-                line = (
-                    ([ends.low, ends.high], [y.mean, y.mean])
-                    if across == "x"
-                    else ([x.mean] * 2, [ends.low, ends.high])
-                )
-                axes.plot(*line, color=drawn["color"], lw=1.1, alpha=0.5, solid_capstyle="butt")
+        drawn["linestyle"] = ""
+        shown.add(family)
+        told = len(points) <= NAMED or kept
+        for line in (([x.low, x.high], [y.mean] * 2), ([x.mean] * 2, [y.low, y.high])) if told else ():
+            axes.plot(*line, color=drawn["color"], lw=1.1, alpha=0.5, solid_capstyle="butt")  # nothing where nan
         filled = drawn["color"] if kept else look.paper
         axes.add_line(Line2D([x.mean], [y.mean], **drawn, markerfacecolor=filled, markeredgewidth=1.2, zorder=4))
-        if len(points) <= NAMED or kept or entry.won:
+        if told or entry.won:
             colour = drawn["color"] if family else look.ink
-            texts.append((x.mean, y.mean, short_name(entry.name), colour, entry.won))
+            texts.append((x.mean, y.mean, _short(entry, marks), colour, entry.won))
+    if marks.axis:
+        key(fig, look, marks, [name for name in marks.names if name in shown], lines=False)
     beside(axes, texts, _bars(axes, points, stair))
+
+
+def _short(entry: Entry, marks: Marks) -> str:
+    """The entry's name, or where its family is told by its mark, the settings that its family leaves open."""
+    left = {axis: value for axis, value in entry.settings.items() if axis != marks.axis}
+    if not marks.axis or not left:
+        return short_name(entry.name)
+    return ", ".join(f"{value} steps" if axis == "steps" else f"{axis} {value}" for axis, value in left.items())
 
 
 def _bars(axes: Axes, points: Sequence[_Placed], stair: Sequence[tuple[float, float]]) -> Callable[[], list[Bbox]]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
@@ -52,6 +54,22 @@ class Marks:
         place = self.names.index(family)
         marker = MARKERS[place % len(MARKERS)]
         return {**theme.series(len(self.names))[place], "marker": marker, "markersize": SIZES[marker]}
+
+
+def key(fig: Figure, theme: Theme, marks: Marks, names: Sequence[str], lines: bool = True) -> None:
+    """The families' names below a figure, in as many columns as have room; the figure grows by their rows."""
+    if len(names) < 2:
+        return
+    texts = [short_name(name) for name in names]
+    width, height = fig.get_size_inches()
+    columns = max(1, min(len(names), int((width - 0.3) / (0.55 + 0.071 * max(map(len, texts))))))
+    rows = -(-len(names) // columns)
+    columns = -(-len(names) // rows)  # no ragged last row where it can be helped
+    fig.set_size_inches(width, height + 0.05 + 0.19 * rows)
+    handles = [Line2D([], [], **marks.look(theme, name)) for name in names]
+    for handle in () if lines else handles:
+        handle.set_linestyle("")
+    fig.legend(handles, texts, loc="outside lower center", ncols=columns, columnspacing=1.4)
 
 
 def running(comparison: Comparison) -> str:
@@ -117,10 +135,14 @@ def beside(
             made.remove()
             continue
         _put(made, best[2])
+        if abs(best[2][1]) >= _FAR:
+            line = {"arrowstyle": "-", "color": colour, "lw": 0.7, "alpha": 0.7, "shrinkA": 1, "shrinkB": 4}
+            axes.annotate("", (x, y), best[2], textcoords="offset points", arrowprops=line).set_in_layout(False)
         taken.append(made.get_window_extent())
 
 
 _TAKEN = 1000.0
+_FAR = 18  # points from which on a line leads from a text to its point
 _PLACES = [
     *((dx, dy) for dy in (0, 7, -7, 11, -11) for dx in (7, -7)),
     *((0, dy) for dy in (9, -9, 18, -18)),
@@ -154,4 +176,4 @@ def _cost(
     )
 
 
-__all__ = ["FAMILIES", "MARKERS", "Marks", "beside", "number", "running", "short_name", "widest"]
+__all__ = ["FAMILIES", "MARKERS", "Marks", "beside", "key", "number", "running", "short_name", "widest"]

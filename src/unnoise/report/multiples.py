@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from unnoise.report import scales
 from unnoise.report.comparison import Comparison, Entry
-from unnoise.report.marks import Marks, number, running, short_name, widest
+from unnoise.report.marks import Marks, key, number, running, widest
 from unnoise.report.style import Theme, figure, themed
 
 ACROSS = 3  # panels beside each other
@@ -47,7 +47,7 @@ class Arrangement:
         return tuple(entry.settings.get(name, "") for name in self.panels)
 
 
-def multiples(comparison: Comparison, measure: str, theme: str = "light", title: str = "") -> Figure:
+def multiples(comparison: Comparison, measure: str, theme: str = "light") -> Figure:
     """A panel for each setting of the axes that are left, all on one scale."""
     plan = Arrangement.of(comparison)
     if plan is None:
@@ -60,14 +60,14 @@ def multiples(comparison: Comparison, measure: str, theme: str = "light", title:
     down = -(-len(panels) // across)
     names = [name for name in marks.names if any(marks.family(entry) == name for entry in told)]
     with themed(theme) as look:
-        fig = figure((max(4.7, 3.1 * across + 0.5), 2.7 * down + 0.45 + 0.22 * _rows(names)))
+        fig = figure((max(4.7, 3.1 * across + 0.5), 2.6 * down + 0.45))
         grid = fig.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         every = [plan.place(entry, by_cost) for entry in told]
         ends = [end for entry in told for end in (entry.values[measure].mean,)]
         for axes, panel in zip(grid.flat, panels, strict=False):
             _panel(axes, look, [entry for entry in told if plan.panel(entry) == panel], plan, marks, measure, by_cost)
             text = ", ".join(f"{name} {value}" for name, value in zip(plan.panels, panel, strict=True))
-            axes.set_title(text or title, fontsize=9, fontweight="normal" if text else "bold", pad=5)
+            axes.set_title(text, fontsize=9, fontweight="normal", pad=5)
         scales.scaled(grid.flat[0], "y", scales.with_floor(ends, scale))
         _ticks(grid.flat[0], every)
         for place, axes in enumerate(grid.flat):
@@ -80,9 +80,7 @@ def multiples(comparison: Comparison, measure: str, theme: str = "light", title:
             if place + across >= len(panels):
                 axes.set_xlabel("evaluations a sample" if by_cost else plan.along)
                 axes.tick_params(labelbottom=True)
-        _key(fig, look, marks, names)
-        if title and any(panels):
-            fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        key(fig, look, marks, names)
     return fig
 
 
@@ -120,17 +118,6 @@ def _ticks(axes: Axes, every: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _rows(names: Sequence[str]) -> int:
-    return 0 if len(names) < 2 else -(-len(names) // 4)
-
-
-def _key(fig: Figure, look: Theme, marks: Marks, names: Sequence[str]) -> None:
-    if len(names) > 1:
-        handles = [Line2D([], [], **marks.look(look, name)) for name in names]
-        texts = [short_name(name) for name in names]
-        fig.legend(handles, texts, loc="outside lower center", ncols=min(4, len(names)), columnspacing=1.4)
 
 
 __all__ = ["ACROSS", "Arrangement", "multiples"]

@@ -218,7 +218,7 @@ STYLE = """
   .sorted thead tr { display: flex; flex-wrap: wrap; gap: .5rem .9rem; padding: 0 0 .6rem }
   .sorted thead tr::before { content: "sort by"; color: var(--muted); font-size: .85rem }
   .sorted tbody tr { display: block; padding: .9rem 0 }
-  .sorted td { display: grid; grid-template-columns: 7.5em 6.5em 1fr; column-gap: .6rem; align-items: center;
+  .sorted td { display: grid; grid-template-columns: 6.5em 8em 1fr; column-gap: .6rem; align-items: center;
     font-size: .9rem; margin-top: .35rem }
   .sorted td::before { content: attr(data-name); color: var(--muted); font-size: .85rem; white-space: normal;
     line-height: 1.25 }

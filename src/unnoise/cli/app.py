@@ -15,10 +15,12 @@ from unnoise.cli.conformance import conformance
 from unnoise.cli.doctor import doctor
 from unnoise.cli.evaluate import evaluate
 from unnoise.cli.look import look
+from unnoise.cli.measure import measure
 from unnoise.cli.nets import nets
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
 from unnoise.cli.sample import sample
+from unnoise.cli.statistics import statistics
 from unnoise.cli.train import train
 
 MISTAKE, FAULT, STOPPED = 2, 1, 130  # exit statuses: the user's mistake, ours or the machine's, Ctrl-C
@@ -34,6 +36,8 @@ for command in (train, sample, evaluate, compare, look, advise, doctor):
 app.add_typer(plots, name="plot")
 app.command()(recipes)
 app.command()(nets)
+app.command()(measure)
+app.command()(statistics)
 app.command()(conformance)
 
 

@@ -101,7 +101,7 @@ def features_of(
     source: whose labels `classifier` is trained on; levels: what is black and what is full in raw pictures.
     """
     name, colon, path = spec.partition(":")
-    choose("features", name, FEATURES)
+    choose("kind of features", name, FEATURES)
     if colon and not path:
         raise UserError(f"after the colon of '{spec}' stands where the weights lie")
     return FEATURES[name](Asked(name, path or None, str(device), source, levels, download))

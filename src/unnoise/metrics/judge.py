@@ -40,8 +40,9 @@ class JudgeNet(nn.Module):
     """Raw items (B, *shape) as float32 → features (B, 32) and logits (B, K).
 
     Pictures (C, H, W): five 3 × 3 convolutions at 32 to 128 channels, the first of every other pixel where there are
-    many, with means of 2 × 2 between, then the mean over quarters. All else is flattened into a perceptron of two layers of 256. The input is standardised, each
-    channel or number by its own; features are divided by one number such that their mean variance is 1.
+    many, with means of 2 × 2 between, then the mean over quarters. All else is flattened into a perceptron of two
+    layers of 256. The input is standardised, each channel or number by its own; features are divided by one number
+    such that their mean variance is 1.
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, image: bool) -> None:

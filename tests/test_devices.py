@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import unnoise as un
-from unnoise.data import Digits
+from unnoise.data import Digits, Fields
 from unnoise.denoise import exact
+from unnoise.denoise.truth import truth as truth_of
 from unnoise.loop import Step
 from unnoise.modality import Image
 from unnoise.train import LEVELS, WEIGHTS, Draws, Regression, Shuffled, TrainConfig, Trainer
@@ -69,16 +70,17 @@ def test_the_engine_waits_only_where_items_finish(rule):
             [engine.tick() for _ in range(20)]
 
 
-@pytest.mark.parametrize("kind", ["normal", "mixture", "empirical"])
+@pytest.mark.parametrize("kind", ["normal", "mixture", "empirical", "fields"])
 def test_closed_forms_wait_for_nothing(kind):
     truth = {
         "normal": lambda: exact.Normal(COSINE, np.ones(2), np.diag([0.1, 2.0])),
         "mixture": lambda: exact.Mixture(COSINE, [0.5, 0.5], np.eye(2), [np.eye(2)] * 2, labels=[0, 1]),
         "empirical": lambda: exact.Empirical(COSINE, np.eye(2), labels=[0, 1]),
+        "fields": lambda: truth_of(Fields(side=4, components=2), COSINE),
     }[kind]()
     with Single():
         x = un.sample(
-            truth, un.plan("heun", COSINE, steps=3), (2,), [1, 2], {"label": torch.tensor([0, 2])}, device="meta"
+            truth, un.plan("heun", COSINE, steps=3), truth.shape, [1, 2], {"label": torch.tensor([0, 2])}, device="meta"
         )
     assert x.device.type == "meta"
 

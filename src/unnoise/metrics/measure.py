@@ -66,7 +66,7 @@ class Measure:
         it lies below 1/2 by a gap above 2 (samples nearer to the items asked than those to each other).
         """
         if self.name == "excess_risk":
-            return f"errs {100 * self.value:.2g} % more than the least possible"
+            return f"errs {100 * self.value:.3g} % more than the least possible"
         if self.of_beliefs:
             return f"at most {self.value:.2g} bits a number from the truth"
         if self.name == "near_copies":

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from scipy.integrate import trapezoid
 
+from unnoise.report.curves import plain_log
 from unnoise.report.style import WIDE, Numbers, figure, themed
 
 
@@ -24,14 +25,14 @@ class Excess:
         """Both curves in a sentence."""
         worst, dear = int(np.argmax(self.excess)), int(np.argmax(self.bits))
         return (
-            f"The beliefs err most beyond the least possible, {100 * self.excess[worst]:.2g} %, at "
+            f"The beliefs err most beyond the least possible, {100 * self.excess[worst]:.3g} %, at "
             f"σ/α = {np.exp(self.noise[worst]):.2g}, and most of their cost lies about σ/α = "
             f"{np.exp(self.noise[dear]):.2g}."
         )
 
 
 def excess(found: Excess, theme: str = "light", title: str = "") -> Figure:
-    """Left the relative excess with its interval; right what it costs in bits, the area being the whole."""
+    """Left the relative excess with its interval; right what it costs in bits, the area being the whole of it."""
     x = np.asarray(found.noise, np.float64)
     with themed(theme) as look:
         fig = figure(WIDE)
@@ -41,14 +42,15 @@ def excess(found: Excess, theme: str = "light", title: str = "") -> Figure:
         left.plot(x, middle, "o-", color=look.accent, ms=3.5)
         if low.min() > 0 and high.max() > 10 * low.min():
             left.set_yscale("log")
-            left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plain_log(left)
         else:
             left.set_ylim(bottom=0)
         left.set(title="Error beyond the least possible", ylabel="(L − L*)/L*, %")
         right.fill_between(x, np.asarray(found.bits, np.float64), color=look.accent, alpha=0.2, linewidth=0)
         right.plot(x, found.bits, "o-", color=look.accent, ms=3.5)
         right.set_ylim(bottom=0)
-        right.set(title="What it costs", ylabel="bits a number and unit of log(σ/α)")
+        whole = float(trapezoid(found.bits, x))
+        right.set(title=f"What it costs: {whole:.2g} bits a number in all", ylabel="bits a number and unit of log(σ/α)")
         for axes in (left, right):
             axes.set_xlabel("noise level log(σ/α), clean to noisy →")
         if title:

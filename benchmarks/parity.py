@@ -2,7 +2,7 @@
 
 Each walks the same four points back through the exact belief about a mixture in the plane; what it asked about, what
 it drew and where it ended are written to tests/recorded/samplers.json: the plans of the same rules are tested by it.
-Left out are those that are another rule, if only in one step (see docs/samplers.md), or draw two noises of one path in one step.
+Left out are those that are another rule, if only in one step (docs/samplers.md), or draw two noises of a path at once.
 """
 
 import contextlib

@@ -18,6 +18,7 @@ from PIL import Image
 import unnoise as un
 from unnoise import recipes
 from unnoise.cli import main, options, speak
+from unnoise.conformance.judge import distance
 from unnoise.process.schedules import Flow, Karras
 from unnoise.report import errors, films, grids
 
@@ -268,11 +269,11 @@ def test_the_error_drawn_is_the_distance_of_two_normal_laws():
     alpha, sigma = schedule.alpha(np.array(1.0)), schedule.sigma(np.array(1.0))
     deviation = alpha * v / np.sqrt(alpha**2 * v + sigma**2)
     wanted = np.sqrt(np.mean((deviation - np.sqrt(v)) ** 2))
-    assert errors.gaussian(plan, schedule, mean, v) == pytest.approx(wanted, rel=1e-9)
+    assert distance(plan, schedule, mean, v) == pytest.approx(wanted, rel=1e-9)
     # From the prior the center is off as well, by gain·alpha·mean: D = mean + gain·(x − alpha·mean), E x = 0.
     gain, spread = alpha * v / (alpha**2 * v + sigma**2), alpha * v * sigma / (alpha**2 * v + sigma**2)
     off = (gain * alpha * mean) ** 2 + (spread - np.sqrt(v)) ** 2
-    assert errors.gaussian(plan, schedule, mean, v, from_prior=True) == pytest.approx(np.sqrt(off.mean()), rel=1e-9)
+    assert distance(plan, schedule, mean, v, from_prior=True) == pytest.approx(np.sqrt(off.mean()), rel=1e-9)
 
 
 def test_the_error_drawn_falls_by_its_order():
@@ -280,7 +281,7 @@ def test_the_error_drawn_falls_by_its_order():
     steps = [32, 64, 128, 256]
     for name, order in (("ddim", 1), ("dpmpp_2m", 2)):
         plans = [un.plan(name, process, n, "logsnr") for n in steps]
-        found = errors.slope(steps, [errors.gaussian(plan, Flow(), 0 * v, v) for plan in plans])
+        found = errors.slope(steps, [distance(plan, Flow(), 0 * v, v) for plan in plans])
         assert order - 0.15 < found < order + 0.35, name
 
 

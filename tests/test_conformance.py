@@ -15,7 +15,7 @@ from oracles import PROCESSES, named, open_grid, rules
 import unnoise as un
 from unnoise.cli import main
 from unnoise.config import UserError
-from unnoise.conformance import Loop, Scheduler, Unrolled, foreign, judge, local, proof, read, unroll
+from unnoise.conformance import Loop, Scheduler, Unrolled, blend, foreign, judge, local, proof, read, unroll
 from unnoise.process.schedules import Discrete, Linear
 from unnoise.samplers import Plan
 from unnoise.samplers.moments import gaussian_moments
@@ -241,3 +241,20 @@ def test_a_proof_finds_the_order_promised(name):
     assert all(abs(order - found.promised) < 0.15 for order in found.orders.values())
     assert found.few[20] < found.few[5]
     assert not replace(found, promised=found.promised + 1).kept
+
+
+def test_paths_on_a_fitted_mixture_end_where_the_exact_flow_does():
+    """One component is a normal law, whose flow is known; more of them show the orders that rules have."""
+    process = un.Gaussian(un.schedules.Cosine())
+    x = np.random.default_rng(0).standard_normal((2000, 3)) * [2.0, 1.0, 0.5] + [0.0, 1.0, -1.0]
+    one = blend.fitted(x, 1, process)
+    rows = x @ np.linalg.eigh(np.cov(x.T))[1][:, ::-1]
+    flow = un.exact.Normal(process, rows.mean(axis=0), np.cov(rows.T, bias=True))
+    start = un.plan("ddim", process, 4, "karras").start
+    np.testing.assert_allclose(one.ends, flow.flow(one.at(start), start, 0.0), atol=1e-3)
+    several = blend.fitted(np.concatenate([x, -x + 3]), 2, process)
+    for name, order in (("ddim", 1), ("dpmpp_2m", 2)):
+        errors = [several.error(un.plan(name, process, n, "karras")) for n in (16, 32, 64)]
+        assert abs(judge.order((16, 32, 64), errors) - order) < 0.5, (name, errors)
+    with pytest.raises(UserError, match="only samplers without noise"):
+        one.error(un.plan("ddpm", process, 4))

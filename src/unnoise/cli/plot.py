@@ -20,7 +20,7 @@ Schedule: TypeAlias = Annotated[str, typer.Option(help="Noise schedule: linear, 
 
 COMPARED = "linear,cosine,sigmoid,flow,karras"
 RACED = "ddpm,ddim,heun,dpmpp_2m"
-SPECTRUM = (32, 1.5)  # directions of the Gaussian data of `plot error`, and the decay of their variances
+FITTED = 5000  # items that a spectrum or a mixture is made of, at most
 
 
 @plots.command()
@@ -181,7 +181,13 @@ def ema(
 @plots.command()
 def error(
     samplers: Annotated[str, typer.Option(help="Names with commas between them.")] = RACED,
-    schedule: Schedule = "karras",
+    data: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="A recipe's name or file: errors on its data's own spectrum.")
+    ] = None,
+    mixture: Annotated[
+        int | None, typer.Option(help="With --data: on the exact flow of so many normal laws fitted to it.", min=1)
+    ] = None,
+    schedule: Annotated[str | None, typer.Option(help="Noise schedule; the recipe's, or karras.")] = None,
     grid: Annotated[str, typer.Option(help="One grid for all: karras, logsnr, time ...")] = "karras",
     most: Annotated[int, typer.Option(help="Evaluations at most.", min=4, max=4096)] = 256,
     from_prior: Annotated[
@@ -191,34 +197,54 @@ def error(
     out: Picture = None,
     theme: Theme = "light",
 ) -> None:
-    """The exact error of samplers over their evaluations, on Gaussian data, by algebra: nothing is trained."""
+    """The exact error of samplers over their evaluations, on Gaussian data or on your data's: nothing is trained."""
     import numpy as np
 
+    from unnoise.conformance import blend, judge
     from unnoise.process import Gaussian
+    from unnoise.recipe import load
     from unnoise.report import errors
-    from unnoise.samplers import SAMPLERS
+    from unnoise.samplers import SAMPLERS, Plan
     from unnoise.samplers import plan as write
 
-    process, (size, decay) = Gaussian(_schedule(schedule)), SPECTRUM
-    variance = np.arange(1, size + 1) ** -decay
-    variance, mean = variance * (size / variance.sum()), np.full(size, 0.5)
     names = _words(samplers)
     for name in names:
         choose("sampler", name, SAMPLERS)
+    if mixture is not None and data is None:
+        raise UserError("--mixture is fitted to data: name a recipe with --data")
+    made = None if data is None else load(data)
+    process = Gaussian(_schedule(schedule or "karras")) if schedule or made is None else made.process
+    whose = schedule or ("karras" if made is None else str(made.nodes["process"]["schedule"]["kind"]))
+    title = f"{whose} schedule, {grid} grid"
+    truth: blend.Blend | None = None
+    if made is None:
+        moments, title = judge.spectrum(), f"Gaussian data: {title}"
+    else:
+        items = made.source.split("train")
+        shown, _ = items.take(np.arange(min(len(items), FITTED)))
+        x = made.modality.encode(shown).flatten(1).double().numpy()
+        moments, title = judge.spectrum_of(x), f"{made.name}: {title}"
+        truth = None if mixture is None else blend.fitted(x, mixture, process, grid)
+
+    def off(table: Plan) -> float:
+        if truth is not None:
+            return truth.error(table)
+        return judge.distance(table, process.schedule, *moments, from_prior=from_prior)
+
     drawn: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in names}
     counts = [2**k for k in range(2, 13) if 2**k <= most]
     done = 0
-    with Meter("algebra", len(names) * len(counts), "plans", lambda: done):
+    with Meter("algebra" if truth is None else "paths", len(names) * len(counts), "plans", lambda: done):
         for name in names:
             for steps in counts:
                 table = write(name, process, steps, grid)
                 if table.rows <= most:
                     drawn[name][0].append(table.rows)
-                    off = errors.gaussian(table, process.schedule, mean, variance, from_prior)
-                    drawn[name][1].append(max(off, np.finfo(float).tiny))
+                    drawn[name][1].append(max(off(table), np.finfo(float).tiny))
                 done += 1
-    title = f"Exact error on Gaussian data: {schedule} schedule, {grid} grid"
-    fig = errors.error(drawn, title=title, measure="2-Wasserstein distance, rms over directions", theme=theme)
+    law = "2-Wasserstein distance, rms over directions" if truth is None else "distance to the exact flow's ends, rms"
+    fitted = f", {mixture} normal laws" if mixture else ", its covariance" if made else ""
+    fig = errors.error(drawn, title=f"Exact error on {title}{fitted}", measure=law, theme=theme)
     _save(fig, out, Path("error.png"))
 
 

@@ -144,10 +144,11 @@ def _few(foreign: Foreign, steps: int) -> tuple[float, float | None] | None:
         return None
     if found.plan is None:
         return None
-    theirs = judge.distance(found.plan, found.process.schedule)
+    theirs = judge.distance(found.plan, found.process.schedule, *judge.spectrum(), from_prior=True)
     if found.rule not in SAMPLERS:
         return theirs, None
-    return theirs, judge.distance(write(found.rule, found.process, steps), found.process.schedule)
+    ours = write(found.rule, found.process, steps)
+    return theirs, judge.distance(ours, found.process.schedule, *judge.spectrum(), from_prior=True)
 
 
 __all__ = ["AFFINE", "Account", "account", "column_name"]

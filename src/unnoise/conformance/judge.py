@@ -31,6 +31,12 @@ def spectrum() -> tuple[Array, Array]:
     return np.full(DIRECTIONS, 0.5), variance * (DIRECTIONS / variance.sum())
 
 
+def spectrum_of(x: Array) -> tuple[Array, Array]:
+    """Mean and variance (d,) of items (N, d) along the axes of their covariance: what algebra needs to know of them."""
+    values, axes = np.linalg.eigh(np.atleast_2d(np.cov(x.T)))
+    return x.mean(axis=0) @ axes, np.maximum(values, 0.0)
+
+
 def levels(wide: Unrolled, schedule: Schedule) -> tuple[Array, Array]:
     """alpha and sigma at which each question and the sample really stand: (R + 1,), (R + 1,).
 
@@ -80,12 +86,18 @@ def order(counts: Sequence[int], errors: Sequence[float], floor: float = 1e-11, 
     return float(slopes[-1] if last else np.median(slopes))
 
 
-def distance(plan: Plan, schedule: Schedule) -> float:
-    """W2 of what a plan draws from the truth, root mean square over directions; from the prior, onto the clean end."""
-    mean, variance = spectrum()
-    center, spread = gaussian_moments(plan, schedule, mean, variance, exact_start=False)
-    off = np.square(center - mean) + np.square(np.sqrt(np.maximum(spread, 0)) - np.sqrt(variance))
-    return float(np.sqrt(off.mean()))
+def distance(plan: Plan, schedule: Schedule, mean: Array, variance: Array, from_prior: bool = False) -> float:
+    """W2 of the law that a plan ends in from the truth's there, for data N(mean, diag(variance)), by algebra.
+
+    Root mean square over the directions of (center − alpha·mean)² + (deviation − true deviation)²: no sampling, no
+    network. mean, variance: (d,). from_prior: start from N(0, sigma²) as samplers do, else from the law itself, so that
+    the error is the steps' alone.
+    """
+    center, spread = gaussian_moments(plan, schedule, mean, variance, exact_start=not from_prior)
+    end = np.array(plan.end)
+    alpha, sigma = schedule.alpha(end), schedule.sigma(end)
+    deviation = np.sqrt(np.maximum(spread, 0)) - np.sqrt(alpha**2 * variance + sigma**2)
+    return float(np.sqrt((np.square(center - alpha * mean) + np.square(deviation)).mean()))
 
 
 def exactness(wide: Unrolled, schedule: Schedule, degrees: int = 4) -> Array:
@@ -200,4 +212,5 @@ __all__ = [
     "order",
     "over",
     "spectrum",
+    "spectrum_of",
 ]

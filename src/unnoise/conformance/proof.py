@@ -12,7 +12,6 @@ from unnoise.process import Gaussian
 from unnoise.process.schedules import Cosine, Flow, Geometric, Karras, Linear
 from unnoise.samplers import SAMPLERS, Plan
 from unnoise.samplers import plan as write
-from unnoise.samplers.moments import gaussian_moments
 from unnoise.tensor import Array
 
 OVER: dict[str, Gaussian] = {
@@ -111,7 +110,9 @@ def proof(name: str, **options: Any) -> Proof:
 def _few(name: str, process: Gaussian, evaluations: int, options: dict[str, Any]) -> float:
     try:
         steps = SAMPLERS[name].steps(evaluations, **options)
-        return judge.distance(write(name, process, steps, **options), process.schedule)
+        return judge.distance(
+            write(name, process, steps, **options), process.schedule, *judge.spectrum(), from_prior=True
+        )
     except UserError:
         return float("nan")
 
@@ -126,13 +127,8 @@ def shown(name: str, process: Gaussian, counts: Sequence[int] = COUNTS, **option
 
 
 def law_error(plan: Plan, process: Gaussian) -> float:
-    """W2 of the law that a plan ends in from the truth's there, rms over directions; from the truth at its start."""
-    mean, variance = judge.spectrum()
-    center, spread = gaussian_moments(plan, process.schedule, mean, variance)
-    end = np.array(plan.end)
-    alpha, sigma = process.schedule.alpha(end), process.schedule.sigma(end)
-    deviation = np.sqrt(np.maximum(spread, 0)) - np.sqrt(alpha**2 * variance + sigma**2)
-    return float(np.sqrt((np.square(center - alpha * mean) + np.square(deviation)).mean()))
+    """How far from the truth a plan ends that starts at it, on the data that tables are judged on."""
+    return judge.distance(plan, process.schedule, *judge.spectrum())
 
 
 def open_times(process: Gaussian, steps: int, low: float = 0.05, high: float = 20.0) -> Array:

@@ -8,11 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from unnoise.config import UserError
-from unnoise.process.schedule import Schedule
 from unnoise.report.style import Numbers, Theme, figure, name_ends, themed
-from unnoise.samplers import Plan
-from unnoise.samplers.moments import gaussian_moments
-from unnoise.tensor import Array
 
 
 def slope(evaluations: Numbers, errors: Numbers) -> float:
@@ -20,18 +16,6 @@ def slope(evaluations: Numbers, errors: Numbers) -> float:
     x, y = np.log(np.asarray(evaluations, dtype=float)), np.log(np.asarray(errors, dtype=float))
     kept = (x >= x[-1] - np.log(8) - 1e-9) & np.isfinite(y)
     return float(-np.polyfit(x[kept], y[kept], 1)[0]) if kept.sum() > 1 else float("nan")
-
-
-def gaussian(plan: Plan, schedule: Schedule, mean: Array, variance: Array, from_prior: bool = False) -> float:
-    """The 2-Wasserstein distance of what a plan draws from the truth N(mean, diag(variance)), by algebra.
-
-    Root mean square over the directions of (center − mean)² + (deviation − true deviation)²: no sampling, no
-    network. mean, variance: (d,). from_prior: start from N(0, sigma²) as samplers do, else from the law itself,
-    so that the error is the steps' alone.
-    """
-    center, spread = gaussian_moments(plan, schedule, mean, variance, exact_start=not from_prior)
-    off = np.square(center - mean) + np.square(np.sqrt(spread) - np.sqrt(variance))
-    return float(np.sqrt(off.mean()))
 
 
 def error(
@@ -66,7 +50,7 @@ def error(
         _fan(axes, look, slopes, float(every.min()), float(values.max()) * 1.6)
         fig.canvas.draw()
         name_ends(axes, ends)
-        fig.text(0.995, 0.995, "in brackets: order shown", ha="right", va="top", fontsize=8, color=look.muted)
+        fig.text(0.995, 0.005, "in brackets: order shown", ha="right", va="bottom", fontsize=8, color=look.muted)
     return fig
 
 
@@ -112,4 +96,4 @@ def _fan(axes: Axes, look: Theme, slopes: Numbers, x0: float, y0: float) -> None
         )
 
 
-__all__ = ["error", "gaussian", "slope"]
+__all__ = ["error", "slope"]

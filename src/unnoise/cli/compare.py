@@ -45,7 +45,15 @@ def compare(
     ] = None,
     judge: Annotated[str | None, typer.Option(help="The measure that decides, such as two_sample.")] = None,
     measures: Annotated[str | None, typer.Option(metavar="A,B", help="Measures beside the standard ones.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:PATH]", help="Read on these features too: classifier, inception:weights.pth ..."),
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch published weights that are not here.")] = False,
     draws: Annotated[int | None, typer.Option(help="Lots of samples of each run; 5 if silent.", min=2)] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Samples in a lot, and real items they stand against; the protocol's if silent.")
+    ] = None,
     against: Annotated[str, typer.Option(help="The part of the data to stand against: test or validation.")] = "test",
     seeds: Annotated[int | None, typer.Option(help="Of a sweep: how many trainings of each variant.", min=1)] = None,
     jobs: Annotated[
@@ -73,8 +81,8 @@ def compare(
     where = asking.device(device)
     flags: dict[str, Any] = {
         "--samplers": samplers, "--steps": steps, "--evaluations": evaluations, "--grids": grids,
-        "--guidance": guidance, "--ema": ema, "--judge": judge, "--measures": measures, "--draws": draws,
-        "--against": None if against == "test" else against, "--seeds": seeds,
+        "--guidance": guidance, "--ema": ema, "--judge": judge, "--measures": measures, "--features": features,
+        "--draws": draws, "--count": count, "--against": None if against == "test" else against, "--seeds": seeds,
     }  # fmt: skip
     words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
     words += [word for change in set_ or () for word in ("--set", change)]
@@ -91,7 +99,10 @@ def compare(
         ema=_list_of("--ema", ema, float),
         judge=judge,
         measures=_list_of("--measures", measures, str),
+        features=features,
+        download=download,
         draws=draws,
+        count=count,
         against=against,
         seeds=seeds,
         jobs=jobs,

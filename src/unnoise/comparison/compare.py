@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unnoise import sweeps
 from unnoise.comparison.contest import PAGE, Contest, Found
@@ -28,7 +29,10 @@ def compare(
     ema: Sequence[float] = (),
     judge: str | None = None,
     measures: Sequence[str] = (),
+    features: str | None = None,
+    download: bool = False,
     draws: int | None = None,
+    count: int | None = None,
     against: str = "test",
     seeds: int | None = None,
     jobs: int | None = None,
@@ -40,8 +44,9 @@ def compare(
 
     what: a sweep's name or file, or folders of runs; changes: overrides of all of a sweep's trainings; samplers,
     steps (or evaluations), grids, guidance, ema: lists whose product each run is drawn by; judge: the measure that
-    decides; measures: others than the standard ones; draws: lots of samples of each run; seeds: of a sweep, how many;
-    jobs: pieces of work at a time; threads: of each; out: comparisons/<name> if silent.
+    decides; measures: others than the standard ones; features: "name" or "name:PATH", read on these too; draws, count:
+    lots of samples of each run, and how many in a lot; seeds: of a sweep, how many; jobs: pieces of work at a time;
+    threads: of each; out: comparisons/<name> if silent.
     """
     contest = prepare(
         what,
@@ -54,7 +59,10 @@ def compare(
         ema=ema,
         judge=judge,
         measures=measures,
+        features=features,
+        download=download,
         draws=draws,
+        count=count,
         against=against,
         seeds=seeds,
         jobs=jobs,
@@ -80,7 +88,10 @@ def prepare(
     ema: Sequence[float] = (),
     judge: str | None = None,
     measures: Sequence[str] = (),
+    features: str | None = None,
+    download: bool = False,
     draws: int | None = None,
+    count: int | None = None,
     against: str = "test",
     seeds: int | None = None,
     jobs: int | None = None,
@@ -93,6 +104,19 @@ def prepare(
     asked = Drawings(samplers, steps, evaluations, grids, guidance, ema)
     sweep = _sweep(what, changes)
     many = max(1, min(_processors() // threads, MOST_JOBS) if device == "cpu" else 1) if jobs is None else jobs
+    told: dict[str, Any] = {
+        "device": device,
+        "jobs": many,
+        "threads": threads,
+        "judge": judge,
+        "features": features,
+        "download": download,
+        "draws": draws,
+        "count": count,
+        "against": against,
+        "measures": measures,
+        "command": command,
+    }
     if sweep is None:
         folders = [Path(folder) for folder in what]
         if len({folder.resolve() for folder in folders}) < len(folders):
@@ -101,29 +125,16 @@ def prepare(
             if given:
                 raise UserError(f"{flag} belong to a sweep; runs are compared as they were trained")
         place = Path(out) if out is not None else folder_of(folders)
-        made = Contest(
-            place.name, place, asked, None, folders, device, many, threads, judge, measures, draws, against, command
-        )
-        made.check()
-        return made
-    if seeds is not None:
-        sweep = replace(sweep, seeds=tuple(range(seeds)))
-    place = Path(out) if out is not None else Path("comparisons") / sweep.name
-    made = Contest(
-        sweep.name,
-        place,
-        asked if any(axis for axis in vars(asked).values()) else sweep.drawings,
-        sweep,
-        (),
-        device,
-        many,
-        threads,
-        judge or sweep.judge,
-        (*sweep.measures, *measures),
-        draws or sweep.draws,
-        sweep.against if against == "test" else against,
-        command,
-    )
+        made = Contest(place.name, place, asked, folders=folders, **told)
+    else:
+        if seeds is not None:
+            sweep = replace(sweep, seeds=tuple(range(seeds)))
+        for name in ("judge", "features", "draws", "count"):  # what is said now goes before what the file says
+            told[name] = getattr(sweep, name) if told[name] is None else told[name]
+        told["measures"] = (*sweep.measures, *measures)
+        told["against"] = sweep.against if against == "test" else against
+        ways = asked if any(vars(asked).values()) else sweep.drawings
+        made = Contest(sweep.name, Path(out or Path("comparisons") / sweep.name), ways, sweep, **told)
     made.check()
     return made
 

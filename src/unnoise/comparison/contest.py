@@ -32,6 +32,7 @@ from unnoise.train import checkpoint
 
 FORMAT = 1  # of comparison.json
 JUDGES = {"image": "two_sample"}  # by what is drawn; else the first that is told
+EXCESS = ("excess_risk", "excess_bits")  # read of the network itself, where the truth is known
 DIVERSITY = ("coverage", "recall")  # the first that is measured
 RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
 
@@ -59,7 +60,10 @@ class Contest:
     threads: int = 1
     judge: str | None = None
     measures: Sequence[str] = ()  # beside the standard table
+    features: str | None = None  # read on these too
+    download: bool = False
     draws: int | None = None
+    count: int | None = None
     against: str = "test"
     command: str = ""
 
@@ -135,8 +139,12 @@ class Contest:
         for name, run in runs:
             ways(run, name, self.drawings)
         if self.judge is not None:
-            choose("measure", self.judge, MEASURES)
-        _ = self.rules.names
+            choose("measure", self.judge, dict.fromkeys((*MEASURES, *EXCESS)))
+        if self.judge in EXCESS and (lost := [name for name, run in runs if run.recipe.truth is None]):
+            raise UserError(
+                f"{self.judge} is asked where the truth is known in closed form, and of {lost[0]} it is not"
+            )
+        _ = self.rules.reals
         kinds = len(self.groups) if self.sweep is None else len(self.sweep.variants)
         if kinds * len(list(self.drawings)) < 2:
             raise UserError(
@@ -162,7 +170,11 @@ class Contest:
             "data": data_of(first),
             "against": self.against,
             "draws": self.draws,
-            "measures": [*self.measures, *([self.judge] if self.judge else [])],
+            "count": self.count,
+            "measures": [*self.measures, *([self.judge] if self.judge and self.judge not in EXCESS else [])],
+            "features": self.features,
+            "download": self.download,
+            "device": self.device,
         }
 
     @property

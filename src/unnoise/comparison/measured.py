@@ -19,6 +19,7 @@ from unnoise.comparison.drawing import Drawing
 from unnoise.comparison.milestones import samples
 from unnoise.comparison.sweep import digest
 from unnoise.metrics import Measure, Protocol, protocol
+from unnoise.modality import Image
 from unnoise.recipe import resolve
 from unnoise.run import Run
 from unnoise.samplers import Plan
@@ -128,18 +129,26 @@ class Lab:
 
 @lru_cache(maxsize=2)
 def lab_of(asked: str) -> Lab:
-    """The lab that JSON asks for: {folder, recipe: {name, nodes}, data, against, draws, measures}.
+    """The lab that JSON asks for: {folder, recipe: {name, nodes}, data, device, against, draws, count, measures, ..}.
 
-    The protocol is that of the recipe's data in the distances of its modality, in `draws` lots of samples, with
-    `measures` beside the standard table. Its floors are known once.
+    The protocol is that of the recipe's data in the distances of its modality, in `draws` lots of `count` samples,
+    with `measures` beside the standard table, read on `features` too. Its floors are known once.
     """
     told: dict[str, Any] = json.loads(asked)
     recipe = resolve(told["recipe"]["name"], told["recipe"]["nodes"])
-    rules = protocol(recipe.source, told["against"], recipe.modality)
+    features = None
+    if told["features"] is not None:
+        from unnoise.metrics.features import features_of  # networks that few ask for
+
+        modality = recipe.modality
+        levels = (modality.low, modality.high) if isinstance(modality, Image) else (0, 255)
+        features = features_of(told["features"], told["device"], told["download"], recipe.source, levels)
+    rules = protocol(recipe.source, told["against"], recipe.modality, features)
     more = [name for name in told["measures"] if name not in rules.names]
     rules = replace(
         rules,
         draws=told["draws"] or min(rules.draws, DRAWS),
+        count=told["count"] or rules.count,
         measures=(*rules.names, *more) if more else rules.measures,
     )
     return Lab(Path(told["folder"]), rules, told["data"])

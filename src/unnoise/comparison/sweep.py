@@ -54,7 +54,9 @@ class Sweep:
     drawings: Drawings
     judge: str | None
     measures: tuple[str, ...]
+    features: str | None
     draws: int | None
+    count: int | None
     against: str
 
     def trainings(self, out: Path) -> list[Training]:
@@ -106,7 +108,9 @@ def make(
     sampling: dict[str, Any] | None = None,
     judge: str | None = None,
     measures: list[str] | None = None,
+    features: str | None = None,
     draws: int | None = None,
+    count: int | None = None,
     against: str = "test",
     milestones: int = MILESTONES,
 ) -> Sweep:
@@ -115,7 +119,8 @@ def make(
     recipe: a name or a file (beside the sweep's); set: overrides of every variant; vary: axis → {name: overrides}, or
     node.key → values; several axes give their product; seeds: of training, a list, or how many from 0; sampling:
     samplers, steps, evaluations, grids, guidance, ema, whose product each run is drawn by; judge: the measure that
-    decides; draws: lots of samples each; milestones: parts of a training, at whose ends samples are measured.
+    decides; measures: others than the standard ones; features: read on these too; draws, count: lots of samples of each
+    run, and how many in a lot; milestones: parts of a training, at whose ends samples are measured.
     """
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not numbers or min(numbers) < 0 or len({*numbers}) < len(numbers):
@@ -148,9 +153,21 @@ def make(
         raise UserError(f"{name}: two variants are called alike: name them apart")
     named = {axis: tuple(entry for entry in entries) for axis, entries in axes.items()}
     return Sweep(
-        name, text, asks, made, tuple(variants), named, numbers, Drawings(**ways), judge, tuple(measures or ()),
-        draws, against,
-    )  # fmt: skip
+        name=name,
+        text=text,
+        asks=asks,
+        recipes=made,
+        variants=tuple(variants),
+        axes=named,
+        seeds=numbers,
+        drawings=Drawings(**ways),
+        judge=judge,
+        measures=tuple(measures or ()),
+        features=features,
+        draws=draws,
+        count=count,
+        against=against,
+    )
 
 
 def replace_train(recipe: Recipe, **fields: Any) -> Recipe:

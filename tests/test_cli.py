@@ -229,6 +229,21 @@ def test_evaluation_leaves_a_table_its_numbers_and_a_page(here, capsys):
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
 
 
+def test_measures_are_asked_by_name_and_told_with_their_intervals(here, capsys):
+    words = ["evaluate", "runs/classes2d", "--measures", "energy,coverage", "--draws", "1", "--count", "30",
+             "--sampler", "ddim", "--steps", "1", "--out", "told"]  # fmt: skip
+    assert main(words) == 0
+    out, _ = lines(capsys)
+    told = json.loads((here / "told/metrics.json").read_text())
+    assert [m["name"] for m in told["measures"]] == ["energy", "coverage"]
+    assert all(m["low"] <= m["value"] <= m["high"] and m["spread"] > 0 for m in told["measures"])
+    assert (told["samples"], told["measures"][0]["interval"]) == (30, "halves of 30 items")
+    assert any("30 items in a draw are too few for this measure, which takes 50 at least" in line for line in out)
+    page = (here / "told/report.html").read_text(encoding="utf-8")
+    assert page.count('<small class="warning">') == 2
+    assert "--measures energy,coverage --draws 1 --count 30" in page
+
+
 PLOTS = {
     "schedules --schedules cosine,zero_terminal,discrete --out {}.svg": "svg",
     "forward digits --n 2 --out {}.png": "png",
@@ -313,6 +328,12 @@ MISTAKES = {
     "sample runs/classes2d --each": "--each writes single images",
     "evaluate runs/digits --against tset": "no held-out split 'tset'; did you mean 'test'",
     "evaluate runs/classes2d --against train": "no held-out split 'train'",
+    "evaluate runs/digits --measures kidd": "no measure 'kidd'; did you mean 'kid'",
+    "evaluate runs/digits --measures ,": "--measures names some, or all",
+    "evaluate runs/classes2d --measures frechet": "no classifier is stored for classes2d: give --features",
+    "evaluate runs/digits --count 541": "test holds 540 items, fewer than the 541",
+    "evaluate runs/digits --count 6": "at least 1 draw of 7 samples",
+    "evaluate runs/digits --features incepton": "no features 'incepton'; did you mean 'inception'",
     "plot schedules --schedules liner": "no kind 'liner'; did you mean 'linear'",
     "plot schedules --out a.pdf": "no picture format 'pdf'",
     "plot plan hein": "no sampler 'hein'",

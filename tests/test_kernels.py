@@ -194,6 +194,8 @@ def test_diversity_counts_what_differs() -> None:
     assert np.isclose(vendi(np.repeat(far, 3, axis=0), 1.0), 6)  # copies add nothing
     assert np.isclose(vendi(np.zeros((7, 2)), 1.0), 1)
     x = sets(0)[0]
+    values = np.linalg.eigvalsh(rbf_kernel(x, gamma=0.5 / 1.2**2) / 40)
+    assert np.isclose(vendi(x, 1.2), np.exp(scipy.stats.entropy(values)))
     pairs = [np.linalg.norm(a - b) for i, a in enumerate(x) for b in x[:i]]
     assert np.isclose(mean_distance(x), np.mean(pairs))
     assert mean_distance(np.ones((4, 3))) == 0

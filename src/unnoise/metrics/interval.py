@@ -20,7 +20,8 @@ def over_draws(values: npt.ArrayLike) -> tuple[float, float] | None:
 
     The percentiles of resampled means (Efron, 1979), their distances from the mean stretched by
     (t_{n−1}/z)·sqrt(n/(n − 1)): the bare ones are as narrow as a deviation with divisor n and a normal quantile make
-    them, and of five draws cover 83 % (Hesterberg, What teachers should know about the bootstrap, 2015).
+    them, and of five normal draws hold the mean in 84 % of cases, not in 95 (Hesterberg, What teachers should know
+    about the bootstrap, 2015).
     """
     draws = np.asarray(values, np.float64)
     n = len(draws)

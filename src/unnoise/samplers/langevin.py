@@ -26,10 +26,10 @@ def _check(corrections: int, snr: float) -> None:
         raise UserError(f"Langevin steps need corrections >= 1 and snr in (0, 1), got {corrections} and {snr}")
 
 
-def langevin(path: Path, corrections: int = 5, snr: float = 0.22) -> Plan:
+def langevin(path: Path, corrections: int = 5, snr: float = 0.35) -> Plan:
     """Annealed Langevin dynamics: some steps at each noise level, then the next  (Song & Ermon, 2019, Alg. 1).
 
-    x + e·score + sqrt(2e)·z with e = 2·(snr·sigma)²: the paper's 2e-5·(sigma_i/0.01)²/2 is snr = 0.22. The last
+    x + e·score + sqrt(2e)·z with e = 2·(snr·sigma)²; the paper has snr = 0.22 and 100 steps a level. The last
     question tells the data; between levels x/alpha keeps. Of no order: unadjusted, its noise has the variance
     sigma²/(1 − snr²) however many the levels.
     """

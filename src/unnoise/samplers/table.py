@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from unnoise.config import UserError, arguments, choose
+from unnoise.process.ladder import Karras
 from unnoise.process.schedule import Schedule
 from unnoise.samplers import ancestral, churn, consistency, deis, dpm, dpmpp, er_sde, euler, langevin, pndm, sa, unipc
 from unnoise.samplers.grid import times
@@ -63,9 +64,15 @@ def _kept(order: int, least: int = 2) -> Callable[..., int]:
     return lambda start="single", **options: order if start == "single" else min(order, least)
 
 
-def _noisy(name: str, default: float) -> Callable[..., bool]:
-    """Whether the option that scales the noise is above 0."""
-    return lambda **options: options.get(name, default) > 0
+def _restarted(steps: int, **options: Any) -> int:
+    """What is walked again depends on the grid: this is rho 7 over 0.002 to 80."""
+    schedule = Karras()
+    return churn.restart(Path.over(schedule, times("karras", schedule, steps)), **options).rows
+
+
+def _noisy(name: str, default: float, factor: str = "") -> Callable[..., bool]:
+    """Whether the option that scales the noise is above 0, and its factor, if it has one."""
+    return lambda **options: options.get(name, default) > 0 and options.get(factor, 1) > 0
 
 
 def _always(**options: Any) -> bool:
@@ -111,13 +118,13 @@ SAMPLERS: dict[str, Sampler] = {
     "lms_4": Sampler(deis.lms(4), _kept(4), _started(2)),
     "euler_ancestral": Sampler(ancestral.euler_ancestral, 1, stochastic=_noisy("eta", 1.0), strong=1),
     "dpmpp_2s_ancestral": Sampler(ancestral.dpmpp_2s_ancestral, 2, _single(2), _noisy("eta", 1.0), strong=1),
-    "edm": Sampler(churn.edm, 2, _single(2), _noisy("s_churn", 40.0)),
+    "edm": Sampler(churn.edm, 2, _single(2), _noisy("s_churn", 40.0, "s_noise")),
     "euler_maruyama": Sampler(euler.euler_maruyama, 1, stochastic=_always, strong=1),
     "sa_solver": Sampler(sa.sa_solver, sa.order, stochastic=_noisy("tau", 1.0), strong=1),
     "er_sde_1": Sampler(er_sde.er_sde(1), 1, stochastic=_always, strong=1),
     "er_sde_2": Sampler(er_sde.er_sde(2), 2, stochastic=_always, strong=1),
     "er_sde_3": Sampler(er_sde.er_sde(3), 2, stochastic=_always, strong=1),
-    "restart": Sampler(churn.restart, 2, _single(2), _always),
+    "restart": Sampler(churn.restart, 2, _restarted, _noisy("repeats", 4)),
     "langevin": Sampler(langevin.langevin, 0, langevin.questions, _always),
     "predictor_corrector": Sampler(langevin.predictor_corrector, 0, langevin.corrected_questions, _always),
     "consistency": Sampler(consistency.consistency, 0, stochastic=_always),

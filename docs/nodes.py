@@ -77,7 +77,7 @@ def _commented(made: type) -> Iterator[tuple[str, str, str]]:
 
 
 def _fields(made: Callable[..., Any]) -> str:
-    shown = []
+    shown = [f"`preset` ({', '.join(presets)})"] if (presets := getattr(made, "presets", None)) else []
     for name, parameter in inspect.signature(made).parameters.items():
         if name in KNOWN:
             continue

@@ -143,6 +143,19 @@ def test_the_forward_pass_leaves_no_trace(name: str):
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
 
 
+@pytest.mark.parametrize("name", SIZES)
+def test_no_network_waits_for_its_device_or_leaves_it(name: str):
+    """On torch's `meta` nothing can be read back, and an operation with a tensor of the host raises."""
+    shape = (2, 5, 6)
+    net = make(name, shape, augment=4).to("meta").train()
+    x, noise, cond = question(shape)
+    given = {"label": cond["label"].to("meta"), "augment": torch.zeros(3, 4, device="meta")}
+    answer = net(x.to("meta"), noise.to("meta"), given)
+    answer.square().mean().backward()
+    net.constrain()
+    assert all(p.grad is not None and p.grad.device.type == "meta" for p in net.parameters())
+
+
 # ---- the U-Net
 
 

@@ -114,8 +114,8 @@ class DiT(Net):
 
 def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:
     """Where in a field of so many tokens an axis each lies: √2·(cos, sin) of π·2^(k−1)·u, u from −1 to 1."""
-    sizes = torch.tensor(counts, dtype=torch.float32)
-    u = (2 * coordinates(counts, like.device) + 1) / sizes.to(like.device) - 1
+    places = coordinates(counts, like.device)
+    u = torch.stack([(2 * place + 1) / n - 1 for place, n in zip(places.unbind(1), counts, strict=True)], dim=1)
     angles = torch.cat([u * (torch.pi * 2.0 ** (k - 1)) for k in range(OCTAVES)], dim=1)
     return (sqrt(2) * torch.cat((angles.cos(), angles.sin()), dim=1)).to(like.dtype)
 

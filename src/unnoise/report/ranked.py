@@ -26,7 +26,7 @@ class Column:
 
     name: str
     note: str  # below the name: which end is better, or the unit
-    order: Sequence[float]
+    order: Sequence[float | int]
     texts: Sequence[str] = ()
     values: Sequence[Value | None] = ()
     floor: Value | None = None

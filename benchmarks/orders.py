@@ -1,7 +1,7 @@
 """What every sampler promises and shows: python benchmarks/orders.py
 
-All by algebra on Gaussian data, so that the figures are the same on every machine. Writes results/orders.json, the table
-of docs/samplers.md and its picture: the exact error of some samplers at few evaluations.
+All by algebra on Gaussian data, so that the figures are the same on every machine. Writes results/orders.json, the
+table of docs/samplers.md and its picture: the exact error of some samplers at few evaluations.
 """
 
 import json

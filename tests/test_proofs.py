@@ -317,7 +317,7 @@ def _off(name: str, steps: int, high: float = 20.0, **options: Any) -> float:
 )
 def test_a_start_of_several_questions_keeps_the_order_away_from_the_prior(name, kept, lost):
     """From sigma/alpha = 2 a start with what there is falls to two, corrected to three; a single step does not."""
-    whole = slopes(lambda n: _off(name, n, 2.0), 32, 1)
+    whole = slopes(lambda n: _off(name, n, 2.0), 32, 1)  # auto: single from 32 steps on
     low = slopes(lambda n: _off(name, n, 2.0, start="multistep"), 256, 1)
     assert whole[-1] == pytest.approx(kept, abs=0.35)
     assert low[-1] == pytest.approx(lost, abs=0.25)
@@ -469,7 +469,7 @@ def test_restart_walks_the_same_intervals_again():
         ({"sampler": "sa_solver", "predictor": 5}, "1 to 4 answers"),
         ({"sampler": "unipc_2", "b": "bh3"}, "b must be 'bh1'"),
         ({"sampler": "unipc_2", "predicts": "velocity"}, "predicts must be 'data' or 'noise', got 'velocity'"),
-        ({"sampler": "unip_3", "start": "slow"}, "start must be 'single'"),
+        ({"sampler": "unip_3", "start": "slow"}, "start must be 'auto'"),
         ({"sampler": "deis_2", "variable": "tim"}, "did you mean 'time'"),
         ({"sampler": "dpmpp_2m_sde", "eta": 1.5}, r"eta must lie in \[0, 1\], got 1.5"),
         ({"sampler": "dpmpp_sde", "r": 0.0}, r"r must lie in \(0, 1\]"),

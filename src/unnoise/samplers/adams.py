@@ -17,6 +17,8 @@ STAGES: dict[int, tuple[tuple[tuple[float, tuple[int, ...]], ...], tuple[int, ..
     4: (((1 / 6, (0,)), (1 / 3, (0, 1)), (1 / 2, (0, 2))), (0, 2, 3)),
 }
 
+LONG = 32  # steps from which a start of several questions pays
+
 Answer = tuple[int, Point]  # its key, and where it was asked
 
 
@@ -60,6 +62,15 @@ def single(path: Path, form: Form, order: int, midpoint: bool = False) -> Plan:
     return pen.plan()
 
 
+def starts_single(start: str, steps: int) -> bool:
+    """Whether a start asks several questions in its first interval."""
+    if start not in ("auto", "single", "multistep"):
+        raise UserError(
+            f"start must be 'auto', 'single' (keeps the order) or 'multistep' (no further questions), got '{start}'"
+        )
+    return start == "single" or (start == "auto" and steps >= LONG)
+
+
 @dataclass
 class _Walk:
     """What is known on the way: answers, newest first, and from where a corrector goes over the last interval."""
@@ -68,18 +79,16 @@ class _Walk:
     behind: Point | None = None
 
 
-def adams(path: Path, form: Form, order: int, start: str = "single", corrector: int = 0) -> Plan:
+def adams(path: Path, form: Form, order: int, start: str = "auto", corrector: int = 0) -> Plan:
     """Predictor of `order` answers; corrector over as many as it says and the newest (0: none), asked once a step.
 
     start: 'single' begins with one step of several questions, so that the order is kept; 'multistep' takes what
-    answers there are, of lower order, as published. What touches alpha = 0 or sigma = 0 is one step of order one,
-    and answers at alpha = 0, where lambda is infinite, are not used again.
+    answers there are, of lower order, as published; 'auto' the former from 32 steps on, where the order tells, and
+    the latter below, where further questions are better spent elsewhere. What touches alpha = 0 or sigma = 0 is one
+    step of order one, and answers at alpha = 0, where lambda is infinite, are not used again.
     """
-    if start not in ("single", "multistep"):
-        raise UserError(
-            f"start must be 'single' (keeps the order) or 'multistep' (no further questions), got '{start}'"
-        )
-    first = 1 if start == "multistep" or order < 3 else order if corrector else order - 1
+    several = starts_single(start, path.steps) and order > 2
+    first = 1 if not several else order if corrector else order - 1
     pen, walk = Pen(path), _Walk()
     for i in range(path.steps):
         p, q = path.interval(i)

@@ -19,7 +19,7 @@ FORMS: dict[str, Callable[[Schedule], Form]] = {
 def deis(order: int) -> Callable[..., Plan]:
     """DEIS of an order."""
 
-    def rule(path: Path, variable: str = "time", start: str = "single") -> Plan:
+    def rule(path: Path, variable: str = "time", start: str = "auto") -> Plan:
         return adams(path, choose("variable", variable, FORMS)(path.schedule), order, start)
 
     rule.__doc__ = f"""DEIS of {order} answer{"s" * (order > 1)}, the noise prediction a polynomial in t
@@ -33,7 +33,7 @@ def deis(order: int) -> Callable[..., Plan]:
 def lms(order: int) -> Callable[..., Plan]:
     """Adams–Bashforth of an order."""
 
-    def rule(path: Path, start: str = "single") -> Plan:
+    def rule(path: Path, start: str = "auto") -> Plan:
         return adams(path, RatioForm(), order, start)
 
     rule.__doc__ = f"""Adams–Bashforth of {order} answer{"s" * (order > 1)} in y = x/alpha over s = sigma/alpha,

@@ -34,10 +34,11 @@ def dpmpp_2m(path: Path) -> Plan:
     return adams(path, DataForm(b="bh2"), 2)
 
 
-def dpmpp_3m(path: Path, start: str = "single") -> Plan:
+def dpmpp_3m(path: Path, start: str = "auto") -> Plan:
     """Third order, multistep: the quadratic through three data predictions, integrated exactly; equal to UniP-3.
 
-    start: 'single' asks once more in the first interval and keeps the order; 'multistep' does not, and has two.
+    start: 'single' asks once more in the first interval and keeps the order; 'multistep' does not, and has two;
+    'auto' takes the former from 32 steps on, and the latter below, where it errs less.
     """
     return adams(path, DataForm(), 3, start)
 

@@ -11,6 +11,7 @@ from unnoise.config import UserError, arguments, choose
 from unnoise.process.ladder import Karras
 from unnoise.process.schedule import Schedule
 from unnoise.samplers import ancestral, churn, consistency, deis, dpm, dpmpp, er_sde, euler, langevin, pndm, sa, unipc
+from unnoise.samplers.adams import starts_single
 from unnoise.samplers.grid import times
 from unnoise.samplers.path import Path
 from unnoise.samplers.plan import Plan
@@ -56,12 +57,12 @@ def _single(stages: int) -> Callable[..., int]:
 
 def _started(extra: int) -> Callable[..., int]:
     """So many more in the first interval, where it is not the last and the start is to keep the order."""
-    return lambda steps, start="single", **options: steps + (extra if start == "single" and steps > 1 else 0)
+    return lambda steps, start="auto", **options: steps + extra * (steps > 1 and starts_single(start, steps))
 
 
 def _kept(order: int, least: int = 2) -> Callable[..., int]:
     """The order with single steps at the start; with fewer answers there, the order of the first step's sum."""
-    return lambda start="single", **options: order if start == "single" else min(order, least)
+    return lambda start="auto", **options: min(order, least) if start == "multistep" else order
 
 
 def _restarted(steps: int, **options: Any) -> int:
@@ -107,7 +108,7 @@ SAMPLERS: dict[str, Sampler] = {
     "deis_2": Sampler(deis.deis(2), 2, grid="time"),
     "deis_3": Sampler(deis.deis(3), _kept(3), _started(1), grid="time"),
     "pndm": Sampler(pndm.pndm, 2, lambda steps, **options: steps + 3 * min(3, steps - 1), grid="time"),
-    "plms": Sampler(pndm.plms, 2, _started(1), grid="time"),
+    "plms": Sampler(pndm.plms, 2, lambda steps, **options: steps + (steps > 1), grid="time"),
     "ipndm_1": Sampler(pndm.ipndm(1), 1, grid="time"),
     "ipndm_2": Sampler(pndm.ipndm(2), 2, grid="time"),
     "ipndm_3": Sampler(pndm.ipndm(3), 2, grid="time"),
@@ -124,7 +125,7 @@ SAMPLERS: dict[str, Sampler] = {
     "er_sde_1": Sampler(er_sde.er_sde(1), 1, stochastic=_always, strong=1),
     "er_sde_2": Sampler(er_sde.er_sde(2), 2, stochastic=_always, strong=1),
     "er_sde_3": Sampler(er_sde.er_sde(3), 2, stochastic=_always, strong=1),
-    "restart": Sampler(churn.restart, 2, _restarted, _noisy("repeats", 4)),
+    "restart": Sampler(churn.restart, 2, _restarted, _noisy("repeats", 4.0)),
     "langevin": Sampler(langevin.langevin, 0, langevin.questions, _always),
     "predictor_corrector": Sampler(langevin.predictor_corrector, 0, langevin.corrected_questions, _always),
     "consistency": Sampler(consistency.consistency, 0, stochastic=_always),

@@ -19,7 +19,7 @@ def _form(b: str, predicts: str) -> DataForm | NoiseForm:
 def unip(order: int) -> Callable[..., Plan]:
     """UniP of an order."""
 
-    def rule(path: Path, b: str = "bh2", predicts: str = "data", start: str = "single") -> Plan:
+    def rule(path: Path, b: str = "bh2", predicts: str = "data", start: str = "auto") -> Plan:
         return adams(path, _form(b, predicts), order, start)
 
     rule.__doc__ = f"""UniP-{order}: the predictor alone, of {order} answer{"s" * (order > 1)}
@@ -34,7 +34,7 @@ def unip(order: int) -> Callable[..., Plan]:
 def unipc(order: int) -> Callable[..., Plan]:
     """UniPC of an order."""
 
-    def rule(path: Path, b: str = "bh2", predicts: str = "data", start: str = "single") -> Plan:
+    def rule(path: Path, b: str = "bh2", predicts: str = "data", start: str = "auto") -> Plan:
         return adams(path, _form(b, predicts), order, start, corrector=order)
 
     rule.__doc__ = f"""UniPC-{order}: UniP-{order} corrected with the answer at its own end, of order {order + 1}

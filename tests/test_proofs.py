@@ -132,7 +132,11 @@ def test_samplers_that_are_one_are_one():
     same = [
         (("ddpm", {}), ("dpmpp_1_sde", {}), ("euler_ancestral", {}), ("ddim", {"eta": 1.0}), _sa(1, 0)),
         (("dpmpp_2m", {}), ("unip_2", {})),
-        (("dpmpp_3m", {}), ("unip_3", {}), ("unip_3", {"b": "bh1"})),
+        (
+            ("dpmpp_3m", {"start": "single"}),
+            ("unip_3", {"start": "single"}),
+            ("unip_3", {"start": "single", "b": "bh1"}),
+        ),
         (("dpmpp_3m_sde", {}), _sa(3, 0)),
         (("deis_3", {"variable": "ratio"}), ("lms_3", {})),
         (("deis_1", {}), ("lms_1", {}), ("ipndm_1", {}), ("unip_1", {"predicts": "noise"})),

@@ -333,7 +333,7 @@ MISTAKES = {
     "evaluate runs/classes2d --measures frechet": "no classifier is stored for classes2d: give --features",
     "evaluate runs/digits --count 541": "test holds 540 items, fewer than the 541",
     "evaluate runs/digits --count 6": "at least 1 draw of 7 samples",
-    "evaluate runs/digits --features incepton": "no features 'incepton'; did you mean 'inception'",
+    "evaluate runs/digits --features incepton": "features 'incepton'; did you mean 'inception'",
     "plot schedules --schedules liner": "no kind 'liner'; did you mean 'linear'",
     "plot schedules --out a.pdf": "no picture format 'pdf'",
     "plot plan hein": "no sampler 'hein'",

@@ -26,6 +26,7 @@ Raw = npt.NDArray[Any]
 MOST = 10_000  # items whose numbers are kept, at random: all measures but the Fréchet distance are read on them
 BYTES = 1 << 29  # of numbers kept of a set: of very many columns fewer items
 WIDEST = 4096  # columns of which a covariance is kept: 134 MB
+TOGETHER = 1024  # items that a covariance hears of at once: each time costs some passes over all its numbers
 LOT = 1000  # items that the spread of a measure is taken of, at most
 SPLITS, FEW_SPLITS = 5, 2  # ways to halve the second set; of wide features few, whose distances take long
 WIDE = 512
@@ -109,6 +110,15 @@ def gather(of: Set, features: Features | None, probabilities: bool = False, most
     reader: Any = features or Plain()
     kept, classes = _Kept(most), _Kept(most)
     statistics: Statistics | None = None
+    waiting: list[Raw] = []
+
+    def settle() -> None:
+        nonlocal statistics
+        rows = np.concatenate(waiting)
+        waiting.clear()
+        start = Statistics.empty(rows.shape[1], reader.name, reader.digest, of.name)
+        statistics = (statistics or start).update(rows)
+
     for part in _merged(of):
         rows = flat(reader.features(part))
         if kept.shape is not None and rows.shape[1:] != kept.shape:
@@ -119,8 +129,11 @@ def gather(of: Set, features: Features | None, probabilities: bool = False, most
         if probabilities:
             classes.add(reader.probabilities(part).astype(np.float32))
         if rows.shape[1] <= WIDEST:
-            start = Statistics.empty(rows.shape[1], reader.name, reader.digest, of.name)
-            statistics = (statistics or start).update(rows)
+            waiting.append(rows)
+            if sum(map(len, waiting)) >= TOGETHER:
+                settle()
+    if waiting:
+        settle()
     found = classes.rows if probabilities else None
     return Side(of.name, kept.seen, statistics, kept.rows, found, len(of.left_out))
 
@@ -169,6 +182,9 @@ class _Kept:
 
 def between(a: Side, b: Side, names: Sequence[str], told: Callable[[str], None] = lambda name: None) -> list[Compared]:
     """Every measure of A against B. told: hears the name of each before it is computed."""
+    if a.features is not None and b.features is not None and a.features.shape[1] != b.features.shape[1]:
+        sizes = f"{a.features.shape[1]:,} and {b.features.shape[1]:,} numbers"
+        raise UserError(f"{a.name} and {b.name} hold items of {sizes}: bring pictures to one size (--size)")
     if a.statistics is not None and b.statistics is not None:
         a.statistics.comparable(b.statistics)
     found: list[Compared] = []
@@ -179,10 +195,8 @@ def between(a: Side, b: Side, names: Sequence[str], told: Callable[[str], None] 
         told(name)
         if x is None or y is None:
             if name != "frechet":
-                without = a.name if x is None else b.name
-                raise UserError(
-                    f"{without} holds statistics of features, which tell the Fréchet distance alone, no {name}"
-                )
+                without = (a if x is None else b).name
+                raise UserError(f"{without} holds statistics, which tell the Fréchet distance alone, and no {name}")
             found.append(_of_statistics(rule, a, b))
         else:
             found.append(_of_rows(name, rule, a, b, x, y))
@@ -201,10 +215,6 @@ def _of_statistics(rule: Rule, a: Side, b: Side) -> Compared:
 
 
 def _of_rows(name: str, rule: Rule, a: Side, b: Side, x: Raw, y: Raw) -> Compared:
-    if x.shape[1:] != y.shape[1:]:
-        raise UserError(
-            f"{a.name} and {b.name} hold items of {x.shape[1]} and {y.shape[1]} numbers: bring them to one size"
-        )
     if len(y) < LEAST or len(x) < LEAST // 2:
         raise UserError(
             f"a measure takes {LEAST // 2} items of the first set and {LEAST} of the second, got {len(x)} and {len(y)}"

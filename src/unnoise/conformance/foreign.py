@@ -137,6 +137,11 @@ class Scheduler:
         """A fresh one: they remember what they were asked."""
         return self._with(self._settled)
 
+    @cached_property
+    def _config(self) -> Mapping[str, Any]:
+        """All its options, defaults and all."""
+        return dict(self._make().config)
+
     def _with(self, options: Mapping[str, Any]) -> Any:
         try:
             return self.made(**options)
@@ -166,7 +171,11 @@ class Scheduler:
     @property
     def process(self) -> Gaussian:
         """The chain of its betas; rectified flow where it has none."""
-        known = self._make().config
+        return self._process
+
+    @cached_property
+    def _process(self) -> Gaussian:
+        known = self._config
         if self._flows:
             return Gaussian(Flow())
         if self._turns:
@@ -203,7 +212,7 @@ class Scheduler:
         named = RULES.get(self.made.__name__)
         if named is None:
             return None
-        known = self._make().config
+        known = self._config
         order = known.get("solver_order", ORDER.get(self.made.__name__, 2))
         if "{order}" in named and order == 1:
             return "ddim"
@@ -219,7 +228,7 @@ class Scheduler:
         """What its prediction_type says; the velocity of a flow is noise − data."""
         if self._flows:
             return 1 / sigma, -(alpha + sigma) / sigma
-        kind = "v_prediction" if self._turns else self._make().config.get("prediction_type", "epsilon")
+        kind = "v_prediction" if self._turns else self._config.get("prediction_type", "epsilon")
         if kind == "sample":
             return 0.0, 1.0
         if kind == "v_prediction":  # alpha·noise − sigma·x0

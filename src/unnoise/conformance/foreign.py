@@ -214,7 +214,7 @@ class Scheduler:
             return None
         known = self._config
         order = known.get("solver_order", ORDER.get(self.made.__name__, 2))
-        if "{order}" in named and order == 1:
+        if order == 1 and named in ("deis_{order}", "dpmpp_{order}m", "dpmpp_{order}s"):
             return "ddim"
         named = named.format(order=order)
         kind = known.get("algorithm_type", "")

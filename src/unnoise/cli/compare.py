@@ -179,7 +179,7 @@ def _rows(page: Any) -> list[dict[str, Any]]:
     ]
 
 
-SHOWN = 5  # columns of measures in the terminal: the page has them all
+SHOWN = 4  # columns of measures in the terminal: the page has them all
 
 
 def _table(page: Any) -> None:
@@ -196,12 +196,12 @@ def _table(page: Any) -> None:
     judged = page.scale(page.judged)
     scales = [judged, *(scale for scale in page.measures if scale is not judged)][:SHOWN]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for scale in scales:
-        table.add_column(called(scale.name), justify="right")
-    for title in ("training", "evaluations", "ms a sample"):
-        table.add_column(title, justify="right")
-    table.add_column("")
+        table.add_column(_narrow(called(scale.name)), justify="right", no_wrap=True)
+    for title in ("training", "evaluations", "ms a\nsample"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
 
     def figure(value: Any) -> str:
         half = (value.high - value.low) / 2
@@ -211,10 +211,15 @@ def _table(page: Any) -> None:
         cells = [figure(entry.values[scale.name]) for scale in scales]
         took = "–" if entry.train_seconds is None else span(entry.train_seconds)
         speed = "–" if entry.seconds_per_sample is None else figure_of(1e3 * entry.seconds_per_sample)
-        mark = "best" if entry.won else "not told from it" if entry.tied else ""
+        mark = "best" if entry.won else "tied" if entry.tied else ""
         table.add_row(entry.name, *cells, took, str(entry.evaluations), speed, mark)
     table.add_row("real against real", *(figure_of(scale.floor) for scale in scales), "", "", "", style="dim")
     Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+
+
+def _narrow(title: str) -> str:
+    """A title on two lines, where it has several words."""
+    return title.replace(" ", "\n", 1)
 
 
 def _list(json: bool) -> None:

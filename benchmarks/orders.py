@@ -19,7 +19,7 @@ from unnoise.samplers import SAMPLERS
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 FROM, TO = "<!-- written by benchmarks/orders.py -->\n", "<!-- up to here -->\n"
-DRAWN = ("ddim", "heun", "dpm_3", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "lms_4", "dpmpp_2m_sde", "er_sde_3")
+DRAWN = ("ddim", "heun", "dpmpp_2m", "unipc_2", "deis_3", "er_sde_3")
 EVALUATIONS = (4, 5, 6, 8, 10, 12, 14, 16, 20)
 TOLD = (5, 10, 20)
 

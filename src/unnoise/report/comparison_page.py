@@ -65,7 +65,7 @@ def _multiples(comparison: Comparison) -> str:
         return ""
     told = [comparison.judged]
     told += [comparison.diversity] if comparison.diversity else []
-    along = "evaluations" if plan.along == "steps" else plan.along
+    along = "the evaluations" if plan.along == "steps" else plan.along
     drawings = [
         embed.drawing(
             lambda theme, name=name: multiples.multiples(comparison, name, theme),
@@ -76,7 +76,7 @@ def _multiples(comparison: Comparison) -> str:
     ]
     ringed = ", the best ringed" if any(entry.won for entry in comparison.entries) else ""
     return section(
-        f"Along the {along}",
+        f"Along {along}",
         "\n".join(drawings) if plan.panels else _beside(drawings),
         note(f"Bands are 95 % intervals over {comparison.seeds}{ringed}.") if comparison.count > 1 else "",
     )

@@ -90,7 +90,7 @@ def _explained(comparison: Comparison, real: bool) -> str:
         told += f"± is half the 95 % interval {of}; below each number its interval as a line, the mean as a dot{rings}"
     else:
         told += "Below each number its place on the column's own scale"
-    return told + (", and what real items score as a grey tick in its band." if real else ".")
+    return told + (", and what real items score as a grey tick in its band (‹ or › beyond the scale)." if real else ".")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def costs(comparison: Comparison) -> str:
     )
 
 
-def amount(value: float) -> str:
+def amount(value: float | int) -> str:
     """Three digits and a letter: 512 k, 1.02 M, 48.3 G."""
     for unit, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= 0.9995 * unit:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,21 +23,6 @@ COSTS: Mapping[Cost, str] = {
     "train_seconds": "seconds of training",
 }
 SAME = 1.1  # a ratio of costs up to which all cost the same
-
-
-def front(first: Sequence[float], second: Sequence[float]) -> list[int]:
-    """Which of N places no other beats: none is as small in both numbers and smaller in one (Pareto, 1896).
-
-    In ascending order of `first`. Places with a number that is not finite are on no front.
-    """
-    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    kept: list[int] = []
-    for index in np.lexsort((y, x)).tolist():
-        if not (np.isfinite(x[index]) and np.isfinite(y[index])):
-            continue
-        if not kept or y[index] < y[kept[-1]] or (x[index], y[index]) == (x[kept[-1]], y[kept[-1]]):
-            kept.append(index)
-    return kept
 
 
 def costs_differ(comparison: Comparison) -> bool:
@@ -150,4 +134,4 @@ def _bars(axes: Axes, points: Sequence[_Placed], stair: Sequence[tuple[float, fl
     return lambda: [Bbox(axes.transData.transform([line[:2], line[2:]])).padded(2) for line in kept]
 
 
-__all__ = ["COSTS", "NAMED", "cost", "costs_differ", "diversity", "front"]
+__all__ = ["COSTS", "NAMED", "cost", "costs_differ", "diversity"]

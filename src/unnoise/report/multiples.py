@@ -63,7 +63,7 @@ def multiples(comparison: Comparison, measure: str, theme: str = "light") -> Fig
         fig = figure((max(4.7, 3.1 * across + 0.5), 2.6 * down + 0.45))
         grid = fig.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         every = [plan.place(entry, by_cost) for entry in told]
-        ends = [end for entry in told for end in (entry.values[measure].mean,)]
+        ends = scales.finite([end for entry in told for end in entry.values[measure][:3]])
         for axes, panel in zip(grid.flat, panels, strict=False):
             _panel(axes, look, [entry for entry in told if plan.panel(entry) == panel], plan, marks, measure, by_cost)
             text = ", ".join(f"{name} {value}" for name, value in zip(plan.panels, panel, strict=True))
@@ -100,7 +100,17 @@ def _panel(
         axes.add_line(Line2D(x, mean, **{**drawn, "markersize": 0.8 * drawn["markersize"]}, linewidth=1.4))
         for place, entry in zip(x, kept, strict=True):
             if entry.won:
-                axes.plot(place, entry.values[measure].mean, "o", ms=13, mfc="none", mec=look.ink, mew=1.1, zorder=5)
+                axes.plot(
+                    place,
+                    entry.values[measure].mean,
+                    "o",
+                    ms=13,
+                    mfc="none",
+                    mec=look.ink,
+                    mew=1.1,
+                    zorder=5,
+                    clip_on=False,
+                )
 
 
 def _ticks(axes: Axes, every: Sequence[float]) -> None:

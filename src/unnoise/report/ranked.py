@@ -14,6 +14,7 @@ from unnoise.report.comparison import Value
 from unnoise.report.words import figure_of
 
 LONG = 18  # rows from which on the table scrolls within itself
+WIDE = 8  # columns from which on it scrolls sideways
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Axis:
-    """From numbers to shares of the width, linear or logarithmic."""
+    """From numbers to shares of the width, linear or logarithmic.
+
+    The floor is on it unless it lies so far off that the entries could not be told apart.
+    """
 
     low: float
     high: float
@@ -52,15 +56,25 @@ class Axis:
 
     @staticmethod
     def of(column: Column) -> "Axis":
-        told = [value for value in (*column.values, column.floor) if value is not None]
+        told = [value for value in column.values if value is not None]
         if column.bar:
             return Axis(0.0, max(scales.finite([value.mean for value in told]), default=1.0) or 1.0, False)
         known = scales.finite([end for value in told for end in (value.mean, value.low, value.high, *value.seeds)])
         means = scales.finite([value.mean for value in told])
+        if column.floor is not None:
+            near = scales.near(known, column.floor.mean)
+            known += scales.finite(column.floor[:3]) if near else []
+            means += [column.floor.mean] if near else []
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
         if scales.far_apart(means) and low > 0:
             return Axis(math.log(low), math.log(high), True)
         return Axis(low, high, False)
+
+    def beyond(self, value: float) -> int:
+        """−1 or 1 where a value lies below or above the axis, else 0."""
+        place = math.log(max(value, 1e-300)) if self.log else value
+        room = 1e-9 * (self.high - self.low)
+        return (place > self.high + room) - (place < self.low - room)
 
     def share(self, value: float) -> float:
         """Between 3 and 97: per cent of the width, so that dots at the ends are whole."""
@@ -105,14 +119,15 @@ def table(
     )
     if first:
         real = "".join(
-            f'<td role="cell" data-name="{escape(column.name)}">{escape(column.floor_text)}'
+            f'<td role="cell" data-name="{escape(column.name)}">{_text(column.floor_text)}'
             f"{_range(axis, None, column.floor, '')}</td>"
             for column, axis in zip(columns, axes, strict=True)
         )
         rows = f'<tr role="row" class="floor"><th role="rowheader" scope="row">{first}</th>{real}</tr>\n{rows}'
+    kinds = [kind for kind, many in (("long", len(names) > LONG), ("wide", len(columns) > WIDE)) if many]
     return (
-        f'<div class="sorted{" long" if len(names) > LONG else ""}" style="--count:{len(columns)}">'
-        f'{buttons}\n<div class="frame"{_FOCUS if len(names) > LONG else ""}>'
+        f'<div class="{" ".join(["sorted", *kinds])}" style="--count:{len(columns)}">'
+        f'{buttons}\n<div class="frame"{_FOCUS if kinds else ""}>'
         f'<table role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>\n'
         f'<tbody role="rowgroup">\n{rows}\n</tbody></table></div></div>'
     )
@@ -140,13 +155,22 @@ def style(key: str, count: int) -> str:
 def _cell(column: Column, axis: Axis, row: int) -> str:
     value, text = column.values[row], column.texts[row]
     drawn = "" if value is None else _bar(axis, value) if column.bar else _range(axis, value, column.floor, column.name)
-    return f'<td role="cell" data-name="{escape(column.name)}"><b>{escape(text)}</b>{drawn}</td>'
+    return f'<td role="cell" data-name="{escape(column.name)}">{_text(text)}{drawn}</td>'
+
+
+def _text(text: str) -> str:
+    """A number, and its interval in small print that moves below it where the column is narrow."""
+    number, sign, half = text.partition(" ± ")
+    return f"<span><b>{escape(number)}</b>" + (f" <small>± {escape(half)}</small>" if sign else "") + "</span>"
 
 
 def _range(axis: Axis, value: Value | None, floor: Value | None, name: str) -> str:
     """The interval as a line, its mean as a dot, single seeds as rings; the floor as a tick in a band."""
     parts = ['<line class="base" x1="0" x2="100%" y1="9" y2="9"/>']
-    if floor is not None and math.isfinite(floor.mean):
+    if floor is not None and (side := axis.beyond(floor.mean)):
+        place, anchor, sign = ("0", "start", "‹") if side < 0 else ("100%", "end", "›")
+        parts.append(f'<text class="off" x="{place}" y="13" text-anchor="{anchor}">{sign}</text>')
+    elif floor is not None and math.isfinite(floor.mean):
         if math.isfinite(floor.low) and math.isfinite(floor.high):
             left, right = axis.share(floor.low), axis.share(floor.high)
             parts.append(f'<rect class="band" x="{left:.2f}%" width="{right - left:.2f}%" y="1" height="16"/>')
@@ -184,7 +208,7 @@ STYLE = """
 .sorted table, .sorted thead { display: block }
 .sorted tbody { display: flex; flex-direction: column }
 .sorted tr { display: grid; grid-template-columns: minmax(9rem, 1.25fr) repeat(var(--count), minmax(0, 1fr));
-  column-gap: 1.25rem; align-items: start; border-bottom: 1px solid var(--line); padding: .6rem 0 .45rem }
+  column-gap: clamp(.7rem, 7.5rem / var(--count), 1.25rem); align-items: start; border-bottom: 1px solid var(--line); padding: .6rem 0 .45rem }
 .sorted th, .sorted td { border: 0; padding: 0; min-width: 0 }
 .sorted thead th { line-height: 1.3 }
 .sorted thead tr { align-items: end }
@@ -195,17 +219,23 @@ STYLE = """
 .sorted label:hover { color: var(--accent) }
 .sorted td { font-variant-numeric: tabular-nums; white-space: nowrap }
 .sorted td b { font-weight: 400 }
+.sorted td > span { display: flex; flex-wrap: wrap; column-gap: .35em; align-items: baseline }
+.sorted td small { color: var(--muted); font-size: .85rem }
 .sorted tbody th { overflow-wrap: anywhere; line-height: 1.35 }
 .sorted .floor { order: -1; color: var(--muted) }
 .sorted .floor th { font-weight: 400 }
 .sorted.long .frame { max-height: 40rem; overflow-y: auto; border-bottom: 1px solid var(--line) }
 .sorted.long thead { position: sticky; top: 0; background: var(--paper); z-index: 1 }
+.sorted.wide .frame { overflow-x: auto }
+.sorted.wide table { min-width: calc(9rem + var(--count) * 6.5rem) }
+.sorted.wide tbody th { position: sticky; left: 0; background: var(--paper) }
 .badge { display: inline-block; color: var(--accent); font-weight: 600; font-size: .8rem; white-space: nowrap }
 .badge.same { font-weight: 400 }
 .range { display: block; width: 100%; overflow: visible; margin-top: .15rem }
 .range .base { stroke: var(--line); stroke-width: 1 }
 .range .band { fill: var(--muted); opacity: .2 }
 .range .real { stroke: var(--muted); stroke-width: 1.5 }
+.range .off { fill: var(--muted); font-size: 14px }
 .range .interval { stroke: var(--ink); stroke-width: 2.5; opacity: .45; stroke-linecap: round }
 .range .seed { fill: none; stroke: var(--ink); stroke-width: 1; opacity: .6 }
 .range .mean { fill: var(--ink) }
@@ -223,9 +253,11 @@ STYLE = """
   .sorted td::before { content: attr(data-name); color: var(--muted); font-size: .85rem; white-space: normal;
     line-height: 1.25 }
   .sorted td .range { margin: 0 }
+  .sorted td > span { flex-wrap: nowrap }
   .sorted.long .frame { max-height: 80vh }
+  .sorted.wide table { min-width: 0 }
 }
 @media print { .sorted.long .frame { max-height: none } }
 """
 
-__all__ = ["LONG", "STYLE", "Axis", "Column", "style", "table"]
+__all__ = ["LONG", "STYLE", "WIDE", "Axis", "Column", "style", "table"]

@@ -81,14 +81,18 @@ def floor(axes: Axes, look: Theme, scale: Scale, which: str = "y", name: str = "
     made.set_in_layout(False)
 
 
+def near(values: Sequence[float], floor: float) -> bool:
+    """Whether a floor can share an axis with the values without pressing them together."""
+    known = finite(values)
+    if not known or not math.isfinite(floor):
+        return False
+    reach = max(known) - min(known) or 0.1 * abs(max(known)) or 1.0
+    return min(known) - 4 * reach <= floor <= max(known) + 4 * reach
+
+
 def with_floor(values: Sequence[float], scale: Scale) -> list[float]:
     """The values and the floor, so that an axis shows both; without the floor where it lies far off."""
-    known = finite(values)
-    if not known or not math.isfinite(scale.floor):
-        return known
-    reach = max(known) - min(known) or 0.1 * abs(max(known)) or 1.0
-    near = min(known) - 3 * reach <= scale.floor <= max(known) + 3 * reach
-    return [*known, scale.floor] if near else known
+    return [*finite(values), scale.floor] if near(values, scale.floor) else finite(values)
 
 
 def steady(values: np.ndarray, share: float = 0.98) -> np.ndarray:
@@ -96,4 +100,4 @@ def steady(values: np.ndarray, share: float = 0.98) -> np.ndarray:
     return values[values <= np.quantile(values, share)] if len(values) > 20 else values
 
 
-__all__ = ["SPAN", "far_apart", "finite", "floor", "named", "scaled", "steady", "with_floor"]
+__all__ = ["SPAN", "far_apart", "finite", "floor", "named", "near", "scaled", "steady", "with_floor"]

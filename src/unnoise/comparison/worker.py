@@ -5,6 +5,7 @@ a parent that dies, however it dies, leaves nobody at work behind.
 """
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -111,7 +112,10 @@ def main() -> int:
     ended = threading.Event()
 
     def tell(**words: Any) -> None:
-        print(json.dumps(words), flush=True)
+        try:
+            print(json.dumps(words), flush=True)
+        except BrokenPipeError:  # nobody is left to hear it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def begun(work: Work) -> None:
         def listen() -> None:

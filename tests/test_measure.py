@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -218,3 +221,24 @@ def test_mistakes_end_in_one_line(here, capsys, words, said):
     assert lines[-1].startswith("unnoise: ")
     assert said.format(here=here) in lines[-1]
     assert len([line for line in lines if not line.endswith("...")]) == 1
+
+
+@pytest.mark.slow
+def test_fifty_thousand_pictures_take_the_memory_of_five(here):
+    """Peak memory of a measurement, in a process of its own, does not grow with the pictures."""
+    said = (
+        "import resource, sys; from unnoise.cli import main; status = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(status)"
+    )
+    folder(here / "b", pictures(1, 200, 16))
+    peaks = {}
+    for count in (5_000, 50_000):
+        with zipfile.ZipFile("a.zip", "w") as archive:
+            for i, item in enumerate(pictures(0, count, 16)):
+                archive.writestr(f"{i:05}.png", png(item))
+        words = ["statistics", "a.zip", "--out", f"{count}.safetensors"]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        made = subprocess.run([sys.executable, "-c", said, *words], capture_output=True, text=True, check=True, env=env)
+        peaks[count] = int(made.stdout.split()[-1])
+        assert Statistics.load(f"{count}.safetensors").count == count
+    assert peaks[50_000] < peaks[5_000] + 60, f"peaks in MiB: {peaks}"

@@ -1,7 +1,7 @@
 """Pictures as a published network was shown them: bytes in three channels, and the resizing that belongs to it.
 
-A distance on a network's features belongs to its resizing as much as to its weights: on one set of pictures these
-differ by whole points of a Fréchet distance (Parmar et al., On aliased resizing, 2022).
+A distance on a network's features belongs to its resizing as much as to its weights: Parmar et al. (On aliased
+resizing, 2022) find whole points of a Fréchet distance between these on the same pictures.
 """
 
 from typing import Any

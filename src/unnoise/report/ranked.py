@@ -14,6 +14,7 @@ from unnoise.report.comparison import Value
 from unnoise.report.words import figure_of
 
 LONG = 18  # rows from which on the table scrolls within itself
+DENSE = 5  # columns from which on an interval stands below its number
 WIDE = 8  # columns from which on it scrolls sideways
 
 
@@ -124,10 +125,14 @@ def table(
             for column, axis in zip(columns, axes, strict=True)
         )
         rows = f'<tr role="row" class="floor"><th role="rowheader" scope="row">{first}</th>{real}</tr>\n{rows}'
-    kinds = [kind for kind, many in (("long", len(names) > LONG), ("wide", len(columns) > WIDE)) if many]
+    kinds = [
+        kind
+        for kind, many in (("long", len(names) > LONG), ("dense", len(columns) > DENSE), ("wide", len(columns) > WIDE))
+        if many
+    ]
     return (
         f'<div class="{" ".join(["sorted", *kinds])}" style="--count:{len(columns)}">'
-        f'{buttons}\n<div class="frame"{_FOCUS if kinds else ""}>'
+        f'{buttons}\n<div class="frame"{_FOCUS if {"long", "wide"} & {*kinds} else ""}>'
         f'<table role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>\n'
         f'<tbody role="rowgroup">\n{rows}\n</tbody></table></div></div>'
     )
@@ -208,7 +213,8 @@ STYLE = """
 .sorted table, .sorted thead { display: block }
 .sorted tbody { display: flex; flex-direction: column }
 .sorted tr { display: grid; grid-template-columns: minmax(9rem, 1.25fr) repeat(var(--count), minmax(0, 1fr));
-  column-gap: clamp(.7rem, 7.5rem / var(--count), 1.25rem); align-items: start; border-bottom: 1px solid var(--line); padding: .6rem 0 .45rem }
+  column-gap: clamp(.7rem, 7.5rem / var(--count), 1.25rem); align-items: start;
+  border-bottom: 1px solid var(--line); padding: .6rem 0 .45rem }
 .sorted th, .sorted td { border: 0; padding: 0; min-width: 0 }
 .sorted thead th { line-height: 1.3 }
 .sorted thead tr { align-items: end }
@@ -220,6 +226,7 @@ STYLE = """
 .sorted td { font-variant-numeric: tabular-nums; white-space: nowrap }
 .sorted td b { font-weight: 400 }
 .sorted td > span { display: flex; flex-wrap: wrap; column-gap: .35em; align-items: baseline }
+.sorted.dense td > span { flex-direction: column }
 .sorted td small { color: var(--muted); font-size: .85rem }
 .sorted tbody th { overflow-wrap: anywhere; line-height: 1.35 }
 .sorted .floor { order: -1; color: var(--muted) }
@@ -229,7 +236,7 @@ STYLE = """
 .sorted.wide .frame { overflow-x: auto }
 .sorted.wide table { min-width: calc(9rem + var(--count) * 6.5rem) }
 .sorted.wide tbody th { position: sticky; left: 0; background: var(--paper) }
-.badge { display: inline-block; color: var(--accent); font-weight: 600; font-size: .8rem; white-space: nowrap }
+.badge { display: inline-block; color: var(--accent); font-weight: 600; font-size: .8rem }
 .badge.same { font-weight: 400 }
 .range { display: block; width: 100%; overflow: visible; margin-top: .15rem }
 .range .base { stroke: var(--line); stroke-width: 1 }
@@ -253,11 +260,11 @@ STYLE = """
   .sorted td::before { content: attr(data-name); color: var(--muted); font-size: .85rem; white-space: normal;
     line-height: 1.25 }
   .sorted td .range { margin: 0 }
-  .sorted td > span { flex-wrap: nowrap }
+  .sorted td > span, .sorted.dense td > span { flex-flow: row nowrap }
   .sorted.long .frame { max-height: 80vh }
   .sorted.wide table { min-width: 0 }
 }
 @media print { .sorted.long .frame { max-height: none } }
 """
 
-__all__ = ["LONG", "STYLE", "WIDE", "Axis", "Column", "style", "table"]
+__all__ = ["DENSE", "LONG", "STYLE", "WIDE", "Axis", "Column", "style", "table"]

@@ -6,7 +6,10 @@ figures are the same on every machine. Writes results/conformance.json, and prin
 
 import contextlib
 import io
+import json
+import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -16,6 +19,9 @@ from unnoise.config import UserError
 from unnoise.conformance import foreign
 from unnoise.conformance.account import Account, account
 
+PAGE = Path(__file__).parent.parent / "docs" / "samplers.md"
+FROM, TO = "<!-- written by benchmarks/conformance.py -->\n", "<!-- up to there -->\n"
+OFF = 1e-3  # log(sigma/alpha) by which a question may stand beside its level: integers and float32
 SPACINGS = ("linspace", "leading", "trailing")
 SCHEDULERS: list[tuple[str, dict[str, Any]]] = [
     *(("DDIMScheduler", {"timestep_spacing": spacing}) for spacing in SPACINGS),
@@ -66,6 +72,34 @@ def line(name: str, found: Account) -> str:
     )
 
 
+def table(figures: dict[str, Any]) -> str:
+    """What docs/samplers.md shows of them."""
+    head = ["sampler", "names the rule", "order", "the rule's, same times", "1, h, h² become", "level off by", "cells"]
+    rows = ["| " + " | ".join(head) + " |", "| --- | --- " + "| ---: " * (len(head) - 2) + "|"]
+    for found in figures["samplers"]:
+        if "error" in found:
+            rows.append(f"| `{found['sampler']}` | | | | | | {found['error']} |")
+            continue
+        worst = max(found["displaced"].values())
+        ratios = [] if found["polynomials"] is None else found["polynomials"][:3]
+        told = ", ".join("–" if math.isnan(r) else f"{r:.2f}" for r in ratios) if not found["stochastic"] else "–"
+        own = "–" if math.isnan(found["own_order"]) else f"{found['own_order']:.2f}"
+        cells = str(len(found["departures"])) if found["compared"] else "–"
+        level = f"**{worst:.2g}**" if worst > OFF else "0"
+        name = found["sampler"].replace("diffusers:", "").replace("k_diffusion:", "k: ")
+        rule = f"`{found['rule']}`" if found["rule"] else "–"
+        rows.append(f"| `{name}` | {rule} | {found['order']:.2f} | {own} | {told} | {level} | {cells} |")
+    return "\n".join(rows)
+
+
+def write(figures: dict[str, Any]) -> None:
+    """The table in its place in the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(FROM)
+    _, _, after = rest.partition(TO)
+    PAGE.write_text(f"{before}{FROM}\n{table(figures)}\n\n{TO}{after}", encoding="utf-8")
+
+
 def main() -> None:
     import diffusers
 
@@ -88,8 +122,10 @@ def main() -> None:
         print(line(name, found), flush=True)
         record = found.to_json()
         del record["plan"]
+        record["stochastic"] = bool(found.reading.wide.noises)
         figures["samplers"].append({**record, "sampler": name})
         harness.save("conformance", figures)
+    write(json.loads(json.dumps(figures)))
 
 
 if __name__ == "__main__":

@@ -123,11 +123,11 @@ def account(foreign: Foreign, steps: int = 10) -> Account:
         if failures[n]:
             continue
         errors[n] = (wides[n].rows, judge.law_error(wides[n], schedule))
-        own = rule and judge.over(wides[n], rule, reading.process)
+        own = rule and judge.over(wides[n], rule, reading.process, reading.settings)
         if own:
             ours[n] = (own.rows, judge.law_error(own, schedule))
     few = {n: pair for n in judge.FEW if (pair := _few(foreign, n)) is not None}
-    departure = judge.departure(reading.wide, rule, reading.process) if rule else None
+    departure = judge.departure(reading.wide, rule, reading.process, reading.settings) if rule else None
     finest = wides.get(judge.STEPS[-1], reading.wide)
     middle = judge.exactness(finest, schedule)[len(finest.t) // 4 : 3 * len(finest.t) // 4]
     with np.errstate(all="ignore"):
@@ -147,7 +147,7 @@ def _few(foreign: Foreign, steps: int) -> tuple[float, float | None] | None:
     theirs = judge.distance(found.plan, found.process.schedule, *judge.spectrum(), from_prior=True)
     if found.rule not in SAMPLERS:
         return theirs, None
-    ours = write(found.rule, found.process, steps)
+    ours = write(found.rule, found.process, steps, **found.settings)
     return theirs, judge.distance(ours, found.process.schedule, *judge.spectrum(), from_prior=True)
 
 

@@ -102,6 +102,11 @@ class Loop:
         """By its name."""
         return RULES.get(getattr(self.made, "__name__", ""))
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The rule as it is."""
+        return {}
+
     def keep(self, alpha: float, sigma: float) -> tuple[float, float]:
         """It is answered the data prediction."""
         return 0.0, 1.0
@@ -223,6 +228,11 @@ class Scheduler:
         if kind == "dpmsolver":
             return {"dpmpp_2s": "dpm_2", "dpmpp_3s": "dpm_3"}.get(named)
         return "dpmpp_3m_published" if named == "dpmpp_3m" else named
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """DEIS is made in lambda there, not in t."""
+        return {"variable": "lambda"} if (self.rule or "").startswith("deis") else {}
 
     def keep(self, alpha: float, sigma: float) -> tuple[float, float]:
         """What its prediction_type says; the velocity of a flow is noise − data."""

@@ -3,7 +3,7 @@
 All of it by algebra on Gaussian data, so that no number here has a standard error.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -155,10 +155,12 @@ class Departure:
         return sorted(found, key=lambda cell: -abs(cell[2] - cell[3]))
 
 
-def over(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02) -> Unrolled | None:
+def over(
+    wide: Unrolled, rule: str, process: Gaussian, settings: Mapping[str, Any] | None = None, fitted: float = 0.02
+) -> Unrolled | None:
     """The rule of that name over the very times that a table asked at; None where it asks at others.
 
-    fitted: how far apart, in log(sigma/alpha), two questions may be and still be the same one.
+    settings: the rule's options; fitted: how far apart, in log(sigma/alpha), two questions may be and still be one.
     """
     if rule not in SAMPLERS:
         return None
@@ -167,7 +169,8 @@ def over(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02) -> 
     starts: list[dict[str, Any]] = [{}, {"start": "multistep"}]
     for stride, options in product((1, 2, 3), starts):
         try:
-            ours = Unrolled.of(write(rule, process, grid=[*unique[::stride], wide.end], **options))
+            grid = [*unique[::stride], wide.end]
+            ours = Unrolled.of(write(rule, process, grid=grid, **{**(settings or {}), **options}))
         except UserError:
             continue
         if ours.rows != wide.rows:
@@ -180,9 +183,11 @@ def over(wide: Unrolled, rule: str, process: Gaussian, fitted: float = 0.02) -> 
     return None
 
 
-def departure(wide: Unrolled, rule: str, process: Gaussian) -> Departure | None:
+def departure(
+    wide: Unrolled, rule: str, process: Gaussian, settings: Mapping[str, Any] | None = None
+) -> Departure | None:
     """A table beside the rule that it names, over the same times; None where the rule asks at others."""
-    ours = over(wide, rule, process)
+    ours = over(wide, rule, process, settings)
     return None if ours is None else Departure(rule, local(wide), local(ours))
 
 

@@ -1,8 +1,8 @@
 """Reading a table out of anyone's sampler: basis vectors go in as state, answers and noises, coefficients come out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +39,11 @@ class Foreign(Protocol):
         """The sampler of ours that it names, where there is one."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Our options that make that rule theirs."""
+        ...
+
     def keep(self, alpha: float, sigma: float) -> tuple[float, float]:
         """What it is answered: keep[0]·x + keep[1]·x0 (noise: 1/sigma, −alpha/sigma; data: 0, 1)."""
         ...
@@ -58,6 +63,7 @@ class Reading:
 
     name: str
     rule: str | None
+    settings: Mapping[str, Any]
     process: Gaussian
     steps: int
     wide: Unrolled
@@ -90,7 +96,7 @@ def read(foreign: Foreign, steps: int) -> Reading:
         plan, why = wide.plan(foreign.process.schedule), ""
     except UserError as error:
         plan, why = None, str(error)
-    return Reading(foreign.name, foreign.rule, foreign.process, steps, wide, residual, plan, why)
+    return Reading(foreign.name, foreign.rule, foreign.settings, foreign.process, steps, wide, residual, plan, why)
 
 
 def _count(foreign: Foreign, steps: int) -> tuple[Array, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from unnoise.config import UserError
 from unnoise.data import Classes2d, Digits, SwissRoll
-from unnoise.metrics import MEASURES, Protocol, coverage, energy, kid, protocol, two_sample
+from unnoise.metrics import MEASURES, Protocol, coverage, energy, interval, kid, protocol, two_sample
 from unnoise.metrics.interval import about, clipped, of_share, over_draws, over_halves
 from unnoise.metrics.measure import row
 from unnoise.report.words import range_of
@@ -42,6 +42,20 @@ def test_halves_of_one_draw_know_its_deviation(of) -> None:
     told = np.mean([over_halves(of, *pair) for pair in pairs[:40]])
     assert 0.8 < told / truth < 1.4
     assert over_halves(of, *pairs[0]) == over_halves(of, *pairs[0])
+
+
+def test_parts_of_many_items_know_the_same_as_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2000, 1)), rng.standard_normal((2000, 1)) + 1
+    truth = np.sqrt(2 / 2000)
+
+    def shift(a, b):
+        return float(b.mean() - a.mean())
+
+    whole = over_halves(shift, x, y, 400)
+    monkeypatch.setattr(interval, "PART", 100)
+    assert np.allclose([whole, over_halves(shift, x, y, 400)], truth, rtol=0.15)
+    assert interval.halved(201) == "parts of 100 of 201 items"
 
 
 def test_a_share_is_wilsons() -> None:

@@ -12,6 +12,7 @@ from unnoise.rng import host
 LEVEL = 0.95
 RESAMPLES = 2000
 HALVES = 40  # a deviation of so many is known to 11 %
+PART = 1000  # items that are more than a half's worth of time
 _NORMAL = 1.959963984540054  # the normal law's quantile at (1 + LEVEL)/2
 
 
@@ -42,15 +43,21 @@ def over_halves(
     Both are halved at random, without replacement, and the deviation of the values of the halves is taken as it is: a
     half scatters about the whole by σ²(2/N − 1/N) = σ²/N (McCarthy, Pseudo-replication: half samples, 1969; Politis,
     Romano & Wolf, Subsampling, 1999). Drawing with replacement would not do: a neighbour at distance 0 is none.
+    Of many items smaller parts are taken, b of N, and their variance times b/(N − b).
     """
-    rng, values = host("halves", len(x), len(y)), np.empty(halves)
-    for i in range(halves):
-        values[i] = of(x[_half(rng, len(x))], y[_half(rng, len(y))])
-    return float(values.std(ddof=1))
+    n, rng = min(len(x), len(y)), host("halves", len(x), len(y))
+    share = max(1, min(n // 2, PART)) / n
+    values = np.array([of(x[_part(rng, len(x), share)], y[_part(rng, len(y), share)]) for _ in range(halves)])
+    return float(values.std(ddof=1) * np.sqrt(share / (1 - share)))
 
 
-def _half(rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
-    return np.sort(rng.permutation(n)[: max(1, n // 2)])
+def halved(count: int) -> str:
+    """What over_halves takes of so many items, in words."""
+    return f"halves of {count:,} items" if count <= 2 * PART else f"parts of {PART:,} of {count:,} items"
+
+
+def _part(rng: np.random.Generator, n: int, share: float) -> npt.NDArray[np.int64]:
+    return np.sort(rng.permutation(n)[: max(1, round(n * share))])
 
 
 def about(value: float, spread: float) -> tuple[float, float]:
@@ -74,4 +81,4 @@ def clipped(ends: tuple[float, float] | None, span: tuple[float, float]) -> tupl
     return float(low), float(high)
 
 
-__all__ = ["about", "clipped", "of_share", "over_draws", "over_halves"]
+__all__ = ["about", "clipped", "halved", "of_share", "over_draws", "over_halves"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from unnoise.config import UserError, choose, nearest
 from unnoise.data import Items, Source, World
 from unnoise.metrics.classifier import CLASSIFIERS, Classifier
-from unnoise.metrics.interval import about, clipped, of_share, over_draws, over_halves
+from unnoise.metrics.interval import about, clipped, halved, of_share, over_draws, over_halves
 from unnoise.metrics.lots import Features, Lot, gathered, some, stratified
 from unnoise.metrics.measure import Measure, row, share_spread
 from unnoise.metrics.neighbours import match
@@ -223,7 +223,7 @@ class Protocol:
             alone=(own, real),
             low=low,
             high=high,
-            interval=f"{self.draws} draws" if self.draws > 1 else f"halves of {self.count:,} items",
+            interval=f"{self.draws} draws" if self.draws > 1 else halved(count),
             features="raw" if raw else self._reader,
             warning=rule.warning(count, columns),
         )

@@ -148,7 +148,7 @@ def _do(work: "Jobs", what: str, unit: str, kept: str, again: str) -> None:
     if whole:
         return
     say(f"Stopped at {work.done:,} of {work.total:,} {unit}, {kept}. Go on with:", beside=True)
-    say(f"  {again}", beside=True)
+    say(f"  {again}{f' --jobs {work.many}' if work.many > 1 else ''}", beside=True)
     raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
 
 

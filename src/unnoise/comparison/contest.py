@@ -217,6 +217,8 @@ class Contest:
             count=judged.count,
             pictures=self._pictures(of),
             columns=self._columns,
+            shared="its seed" if self.rules.labels is None else "its seed and its class",
+            real=self._real(),
             facts=self._facts(),
             command=self.command,
             recipe=self.sweep.text if self.sweep is not None else "",
@@ -296,6 +298,15 @@ class Contest:
             else:
                 found[candidate.name] = candidate.group.runs[0].recipe.modality.show(x)
         return found
+
+    def _real(self) -> Any:
+        """Items that stand against the samples, of the same labels."""
+        recipe = self.groups[0].runs[0].recipe
+        rows = rows_shown(self.rules, math.prod(recipe.shape))
+        raw = self.rules.references[0].items[rows]
+        if recipe.modality.name == "points":
+            return raw.astype(np.float64) if raw[0].size == 2 else None
+        return recipe.modality.show(recipe.modality.encode(raw))
 
     @property
     def _columns(self) -> list[str]:

@@ -98,7 +98,7 @@ class Jobs:
             while running or (waiting and not self.stopped and not failed):
                 while waiting and len(running) < self.many and not self.stopped and not failed:
                     running.append(_Process(waiting.pop(0), self.threads))
-                self.now = ", ".join(process.job.name for process in running)
+                self.now = "; ".join(process.job.name for process in running)
                 time.sleep(LOOK)
                 for process in list(running):
                     if self.stopped or failed:

@@ -327,6 +327,19 @@ def test_a_start_of_several_questions_keeps_the_order_away_from_the_prior(name, 
     assert low[-1] == pytest.approx(lost, abs=0.25)
 
 
+def test_deis_on_a_chain_is_of_order_three_until_its_steps_are_a_few_integers():
+    """Between the integers of a chain logSNR has kinks in t, which a polynomial in lambda does not see."""
+    process, variance = PROCESSES["discrete"], np.array([0.05, 0.6, 2.0])
+
+    def off(steps: int, variable: str) -> float:
+        plan = un.plan("deis_3", process, grid=open_grid(process.schedule, steps), variable=variable)
+        factor, _ = flow_factor(plan, process.schedule, np.zeros(3), variance)
+        return float(np.linalg.norm(factor - exact_factor(plan, process.schedule, variance)))
+
+    assert slopes(lambda n: off(n, "time"), 64, 1)[0] == pytest.approx(3, abs=0.2)
+    assert slopes(lambda n: off(n, "lambda"), 128, 1)[0] == pytest.approx(3, abs=0.1)
+
+
 # The whole law on a line
 
 BELLS = ([0.3, 0.5, 0.2], [-1.5, 0.2, 1.4], [0.25, 0.15, 0.4])

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from unnoise import sweeps
-from unnoise.comparison.contest import PAGE, Contest, Found
+from unnoise.comparison.contest import PAGE, Contest
 from unnoise.comparison.drawing import Drawings
 from unnoise.comparison.entries import folder_of
+from unnoise.comparison.record import Found
 from unnoise.comparison.sweep import Sweep, read
 from unnoise.config import UserError, nearest
 from unnoise.report.comparison import Comparison

@@ -1,11 +1,9 @@
 """A comparison under way: what is to be trained, what is to be measured, and what comes of it, as files."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,30 +18,21 @@ from unnoise.comparison.entries import Candidate, Group, candidates, comparable,
 from unnoise.comparison.jobs import Job, Jobs
 from unnoise.comparison.judge import LEAST, PAIRED, interval
 from unnoise.comparison.measured import Lab, Result, lab_of, rows_shown, shown
+from unnoise.comparison.record import Found, record, table
 from unnoise.comparison.sweep import Sweep, Training
-from unnoise.comparison.verdict import Judged, Verdict
+from unnoise.comparison.verdict import Judged
 from unnoise.config import UserError, choose
 from unnoise.metrics import MEASURES, Measure, Protocol
 from unnoise.nets import count
 from unnoise.recipe import Recipe
-from unnoise.report.comparison import Comparison, Cost, Entry, Point, Scale, Value
+from unnoise.report.comparison import Comparison, Cost, Entry, Scale, Value
 from unnoise.run import CHECKPOINTS, Run
 from unnoise.train import checkpoint
 
-FORMAT = 1  # of comparison.json
 JUDGES = {"image": "two_sample"}  # by what is drawn; else the first that is told
 EXCESS = ("excess_risk", "excess_bits")  # read of the network itself, where the truth is known
 DIVERSITY = ("coverage", "recall")  # the first that is measured
 RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What came of it: the page's content, the verdict's numbers, and each run's own figures."""
-
-    page: Comparison
-    verdict: Verdict
-    rows: Sequence[dict[str, Any]]  # one for each entry and seed
 
 
 @dataclass
@@ -369,24 +358,6 @@ def _stands(folder: Path) -> int:
     return int(there[-1].name) if there else 0
 
 
-def record(found: Found) -> str:
-    """comparison.json: all but the pictures, in plain numbers."""
-    page = {key: value for key, value in vars(found.page).items() if key not in ("pictures", "real", "columns")}
-    told = {"format": FORMAT, **page, "pairs": found.verdict.pairs, "runs": found.rows}
-    return json.dumps(_plain(told), indent=2, allow_nan=False) + "\n"
-
-
-def table(found: Found) -> str:
-    """comparison.csv: a line for each run and way of drawing, and one for real items in the place of samples."""
-    names = list(dict.fromkeys(name for row in found.rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found.rows)
-    writer.writerow({"entry": "real against real", **{scale.name: scale.floor for scale in found.page.measures}})
-    return text.getvalue()
-
-
 def _of(name: str, result: Result) -> Measure:
     found = next((m for m in result.measures if m.name == name), None)
     if found is None:
@@ -441,19 +412,4 @@ def _near(folder: Path, out: Path) -> str:
     return folder.relative_to(out).as_posix() if folder.is_relative_to(out) else str(folder)
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can hold: records as tables, numbers that are not finite as null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if is_dataclass(value):
-        return _plain(vars(value))
-    if isinstance(value, (Value, Point)):
-        return _plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
-
-
-__all__ = ["PAGE", "RECORD", "SWEEP", "TABLE", "Contest", "Found", "record", "table"]
+__all__ = ["PAGE", "RECORD", "SWEEP", "TABLE", "Contest"]

@@ -256,6 +256,16 @@ CASES: dict[str, list[Case]] = {
              during=lambda: opening(errno.EACCES, "recipe.yaml"), status=1),
         Case("a cache folder that cannot be made", f"train photos {PHOTOS} data.cache=table.csv/x"),
     ],
+    "Measures": [
+        Case("an unknown measure", "evaluate runs/spiral --measures fid"),
+        Case("features that there are not", "measure photos photos --features incepton"),
+        Case("features without their weights", "measure photos photos --features inception"),
+        Case("weights that are another pickle (it is not opened)", "measure photos photos --features inception:bad.pth",
+             lambda: Path("bad.pth").write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")),
+        Case("a classifier of data without labels", "evaluate runs/spiral --features classifier"),
+        Case("too few items to measure", "measure few.npy few.npy", lambda: np.save("few.npy", np.ones((3, 2)))),
+        Case("sets that have nothing to do with each other", "measure photos x.npy"),
+    ],
     "Pictures": [
         Case("a folder that is not there", "train ./photo --yes"),
         Case("an empty folder", "train ./nothing --yes", lambda: os.makedirs("nothing")),

@@ -185,6 +185,11 @@ def between(a: Side, b: Side, names: Sequence[str], told: Callable[[str], None] 
     if a.features is not None and b.features is not None and a.features.shape[1] != b.features.shape[1]:
         sizes = f"{a.features.shape[1]:,} and {b.features.shape[1]:,} numbers"
         raise UserError(f"{a.name} and {b.name} hold items of {sizes}: bring pictures to one size (--size)")
+    if a.features is not None and b.features is not None and (a.count < LEAST // 2 or b.count < LEAST):
+        raise UserError(
+            f"a measure takes {LEAST // 2} items of the first set and {LEAST} of the second, "
+            f"got {a.count} and {b.count}"
+        )
     if a.statistics is not None and b.statistics is not None:
         a.statistics.comparable(b.statistics)
     found: list[Compared] = []
@@ -215,10 +220,6 @@ def _of_statistics(rule: Rule, a: Side, b: Side) -> Compared:
 
 
 def _of_rows(name: str, rule: Rule, a: Side, b: Side, x: Raw, y: Raw) -> Compared:
-    if len(y) < LEAST or len(x) < LEAST // 2:
-        raise UserError(
-            f"a measure takes {LEAST // 2} items of the first set and {LEAST} of the second, got {len(x)} and {len(y)}"
-        )
     features = "raw" if a.statistics is None else a.statistics.features
     columns, n = x.shape[1], min(len(x), len(y), rule.most)
     whole = name == "frechet" and a.statistics is not None and b.statistics is not None

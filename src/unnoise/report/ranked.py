@@ -250,6 +250,10 @@ STYLE = """
 .range .bar { fill: var(--muted) }
 .best .mean, .best .bar { fill: var(--accent) }
 .best .interval { stroke: var(--accent) }
+@media (min-width: 40.01rem) {
+  .sorted.dense tbody tr { align-items: stretch }
+  .sorted.dense td { display: flex; flex-direction: column; justify-content: space-between }
+}
 @media (max-width: 40rem) {
   .sorted thead small { display: none }
   .sorted thead tr { display: flex; flex-wrap: wrap; gap: .5rem .9rem; padding: 0 0 .6rem }

@@ -71,7 +71,7 @@ def _restarted(steps: int, **options: Any) -> int:
     return churn.restart(Path.over(schedule, times("karras", schedule, steps)), **options).rows
 
 
-def _noisy(name: str, default: float, factor: str = "") -> Callable[..., bool]:
+def _noisy(name: str, default: float | int, factor: str = "") -> Callable[..., bool]:
     """Whether the option that scales the noise is above 0, and its factor, if it has one."""
     return lambda **options: options.get(name, default) > 0 and options.get(factor, 1) > 0
 

@@ -82,7 +82,10 @@ def table(figures: dict[str, Any]) -> str:
             continue
         worst = max(found["displaced"].values())
         ratios = [] if found["polynomials"] is None else found["polynomials"][:3]
-        told = ", ".join("–" if math.isnan(r) else f"{r:.2f}" for r in ratios) if not found["stochastic"] else "–"
+        told = ", ".join(
+            "–" if math.isnan(r) else f"{r:.2f}".replace("-0.00", "0.00").replace("-", "−") for r in ratios
+        )
+        told = "–" if found["stochastic"] else told
         own = "–" if math.isnan(found["own_order"]) else f"{found['own_order']:.2f}"
         cells = str(len(found["departures"])) if found["compared"] else "–"
         level = f"**{worst:.2g}**" if worst > OFF else "0"

@@ -165,7 +165,7 @@ def test_guidance_in_the_engine_is_guidance_in_the_loop(rule):
     seeds = range(5)
     closed = un.sample(guided, plan, (3,), seeds, cond)
     open_ = un.Engine(guided, sizes=(4, 16)).run(un.Job(plan, (3,), seeds, cond))
-    largest = float(np.abs(plan.base).sum(axis=1).max())  # in six steps Heun's row bends by 40: so much a rounding grows
+    largest = float(np.abs(plan.base).sum(axis=1).max())  # Heun's row of six steps bends by 40: so a rounding grows
     rounding = max(1e-5, 8 * largest * torch.finfo(torch.float32).eps)
     torch.testing.assert_close(open_, closed, rtol=1e-5, atol=rounding)
 

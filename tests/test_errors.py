@@ -266,6 +266,18 @@ CASES: dict[str, list[Case]] = {
         Case("too few items to measure", "measure few.npy few.npy", lambda: np.save("few.npy", np.ones((3, 2)))),
         Case("sets that have nothing to do with each other", "measure photos x.npy"),
     ],
+    "Comparing and judging": [
+        Case("a sweep that does not come along", "compare netwrks"),
+        Case("a sweep without its recipe", "compare s1.yaml", lambda: text("s1.yaml", "seeds: 3\n")),
+        Case("an axis that no recipe has", "compare s2.yaml",
+             lambda: text("s2.yaml", "recipe: spiral\nvary: {nett.width: [8, 16]}\n")),
+        Case("an unknown judge", "compare runs/spiral --samplers ddim,heun --judge fid"),
+        Case("an unknown sampler", "compare runs/spiral --samplers ddim,dpmp_2m"),
+        Case("a network that there is not", "nets unett"),
+        Case("another library that is not installed", "conformance nowhere:Sampler"),
+        Case("a sampler of no library", "conformance DDIMScheduler"),
+        Case("a mixture of no data", "plot error --mixture 4"),
+    ],
     "Pictures": [
         Case("a folder that is not there", "train ./photo --yes"),
         Case("an empty folder", "train ./nothing --yes", lambda: os.makedirs("nothing")),

@@ -31,7 +31,7 @@ from unnoise.train import checkpoint
 
 JUDGES = {"image": "two_sample"}  # by what is drawn; else the first that is told
 EXCESS = ("excess_risk", "excess_bits")  # read of the network itself, where the truth is known
-DIVERSITY = ("coverage", "recall")  # the first that is measured
+DIVERSITY = ("recall", "coverage")  # the first that is measured; what huddles in the middle of data covers them too
 RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
 
 

@@ -26,10 +26,15 @@ from unnoise.metrics import MEASURES, Measure, Protocol
 from unnoise.nets import count
 from unnoise.recipe import Recipe
 from unnoise.report.comparison import Comparison, Cost, Entry, Scale, Value
+from unnoise.report.words import called, figure_of
 from unnoise.run import CHECKPOINTS, Run
 from unnoise.train import checkpoint
 
-JUDGES = {"image": "two_sample"}  # by what is drawn; else the first that is told
+# The measures that decide, the first that is there, by what is drawn: the nearest neighbour's two-sample test reads
+# well of samples scattered far apart, whose neighbours are real items, so it is asked where no features are at hand.
+JUDGES = {"image": ("frechet", "two_sample")}
+OTHERS = ("sliced_wasserstein",)
+SHARES = ("coverage", "recall", "precision", "label_accuracy")  # of which no good sample lacks the most
 EXCESS = ("excess_risk", "excess_bits")  # read of the network itself, where the truth is known
 DIVERSITY = ("recall", "coverage")  # the first that is measured; what huddles in the middle of data covers them too
 RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
@@ -195,7 +200,7 @@ class Contest:
         page = Comparison(
             title=f"{self.name} · unnoise",
             verdict=told.sentence,
-            advice=[*told.advice, *words],
+            advice=[*told.advice, *words, *self._blind(entries, told.best, judge)],
             entries=entries,
             measures=_scales(of),
             judged=judge,
@@ -214,12 +219,25 @@ class Contest:
         )
         return Found(page, told, self._rows(of))
 
+    def _blind(self, entries: Sequence[Entry], best: str, judge: str) -> list[str]:
+        """What speaks against the best: a share that it has less than half of, to which what decides is blind."""
+        own = next(entry.values for entry in entries if entry.name == best)
+        for name in SHARES:
+            if name in own and name != judge:
+                top = max(entries, key=lambda entry: entry.values[name].mean)
+                if own[name].mean < top.values[name].mean / 2:
+                    return [
+                        f"Yet its {called(name).lower()} is {figure_of(own[name].mean)}, where {top.name} reads "
+                        f"{figure_of(top.values[name].mean)}: what decides may be blind to that."
+                    ]
+        return []
+
     def _judge(self, there: Sequence[str]) -> str:
         if self.judge is not None:
             choose("measure", self.judge, dict.fromkeys(there))
             return self.judge
-        usual = JUDGES.get(self.rules.source.raw, "sliced_wasserstein")
-        return usual if usual in there else there[0]
+        usual = JUDGES.get(self.rules.source.raw, OTHERS)
+        return next((name for name in usual if name in there), there[0])
 
     def _judged(self, judge: str, of: dict[str, list[Result]]) -> Judged:
         """Replicates of the judged measure: seeds of training, or of one training the draws of its samples."""

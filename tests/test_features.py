@@ -114,6 +114,15 @@ def test_raw_pictures_of_any_levels_and_channels_are_bytes_in_three():
         as_bytes(np.zeros((3, 2)))
 
 
+def test_floats_whose_black_and_full_nobody_knows_are_no_pictures():
+    x = np.random.default_rng(0).random((2, 3, 4, 4))
+    with pytest.raises(UserError, match="nothing says what is black and full in float64"):
+        as_bytes(x)
+    with pytest.raises(UserError, match="store them as uint8"):
+        LPIPS(LPIPSNet("alex")).features(x.astype(np.float32))
+    assert np.array_equal(as_bytes(x, (0, 1)), np.rint(255 * x))
+
+
 def test_a_network_is_known_by_its_numbers_and_not_by_its_file(tmp_path):
     from safetensors.torch import save_file
 

@@ -87,7 +87,7 @@ def features(run: Run, spec: str, download: bool = False) -> Features:
     from unnoise.metrics.judge import Judge
 
     modality = run.recipe.modality
-    levels = (modality.low, modality.high) if isinstance(modality, Image) else (0, 255)
+    levels = (modality.low, modality.high) if isinstance(modality, Image) else None
     with reading():
         made = features_of(spec, run.device, download, run.recipe.source, levels)
     if isinstance(made, Judge):

@@ -55,7 +55,7 @@ KINDS = {
 class Embedder:
     """Numbers (N, F) of raw pictures (N, 1 or 3, H, W): resized as a whole by a cubic that does not alias."""
 
-    def __init__(self, net: torch.nn.Module, kind: str, levels: Levels = (0, 255), device: str = "cpu") -> None:
+    def __init__(self, net: torch.nn.Module, kind: str, levels: Levels = None, device: str = "cpu") -> None:
         self.name, self.digest, self.kind = kind, digest_of(net), KINDS[kind]
         self.net = net.to(torch.device(device)).eval().requires_grad_(False)
         self.levels, self.device = levels, torch.device(device)
@@ -71,13 +71,13 @@ class Embedder:
         )
         for first in range(0, len(pictures), BATCH):
             x = (bicubic(pictures[first : first + BATCH], self.side, self.side) / 255 - mean) / deviation
-            with torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 told: Any = self.net(pixel_values=torch.from_numpy(x).to(self.device))
             parts.append(getattr(told, self.kind.answer).float().cpu().numpy())
         return np.concatenate(parts)
 
 
-def opened(kind: str, where: str, levels: Levels = (0, 255), device: str = "cpu", download: bool = False) -> Embedder:
+def opened(kind: str, where: str, levels: Levels = None, device: str = "cpu", download: bool = False) -> Embedder:
     """From a folder with config.json and safetensors weights, or, where `download` asks for it, by a hub's name."""
     try:
         import transformers  # pyright: ignore[reportMissingImports]

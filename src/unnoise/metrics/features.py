@@ -21,7 +21,7 @@ from unnoise.metrics.weights import Published, downloaded, fit, read
 class Asked:
     """What is known where features are made: the name, the path given with it, the data they will read.
 
-    source: whose labels a classifier is trained on. levels: black and full in its raw pictures.
+    source: whose labels a classifier is trained on. levels: black and full in its raw pictures, None where unknown.
     download: whether weights that are not here may be fetched.
     """
 
@@ -29,7 +29,7 @@ class Asked:
     path: str | None = None
     device: str = "cpu"
     source: Source | None = None
-    levels: Levels = (0, 255)
+    levels: Levels = None
     download: bool = False
 
     def weights(self, *published: Published) -> list[str]:
@@ -94,11 +94,12 @@ def features_of(
     device: str = "cpu",
     download: bool = False,
     source: Source | None = None,
-    levels: Levels = (0, 255),
+    levels: Levels = None,
 ) -> Features:
     """The features of "name" or "name:PATH".
 
-    source: whose labels `classifier` is trained on; levels: what is black and what is full in raw pictures.
+    source: whose labels `classifier` is trained on; levels: what is black and what is full in raw pictures;
+    None: nobody knows, so that they are bytes.
     """
     name, colon, path = spec.partition(":")
     choose("kind of features", name, FEATURES)

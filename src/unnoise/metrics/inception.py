@@ -190,7 +190,7 @@ class Inception:
     }
 
     def __init__(
-        self, net: nn.Module, resizing: str = "tensorflow", levels: Levels = (0, 255), device: str = "cpu"
+        self, net: nn.Module, resizing: str = "tensorflow", levels: Levels = None, device: str = "cpu"
     ) -> None:
         self.name, self.digest = self.NAMES[resizing], digest_of(net)
         self.net = net.to(torch.device(device)).eval().requires_grad_(False)
@@ -220,7 +220,7 @@ class Inception:
     @torch.no_grad()
     def _run(self, pictures: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         # float32 proper: the shorter mantissa that CUDA's convolutions take by themselves moves features by 1e-3.
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features, logits = self.net(self._shown(pictures))
         return features.float().cpu().numpy(), logits.float().cpu().numpy()
 

@@ -105,7 +105,7 @@ class LPIPSNet(nn.Module):
 class LPIPS:
     """Numbers (N, F) of raw pictures (N, 1 or 3, H, W), at the size they have, whose squared distances are LPIPS."""
 
-    def __init__(self, net: LPIPSNet, name: str = "lpips", levels: Levels = (0, 255), device: str = "cpu") -> None:
+    def __init__(self, net: LPIPSNet, name: str = "lpips", levels: Levels = None, device: str = "cpu") -> None:
         self.name, self.digest, self.levels, self.device = name, digest_of(net), levels, torch.device(device)
         self.least = LEAST[name.removeprefix("lpips-")] if name != "lpips" else LEAST["alex"]
         self.net = net.to(self.device).eval().requires_grad_(False)
@@ -120,7 +120,7 @@ class LPIPS:
         parts = list[npt.NDArray[np.float32]]()
         for first in range(0, len(pictures), BATCH):
             x = torch.from_numpy(pictures[first : first + BATCH]).to(self.device).float()
-            with torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 parts.append(self.net(x / 127.5 - 1).cpu().numpy())
         return np.concatenate(parts)
 
@@ -130,7 +130,7 @@ class LPIPS:
         return (off**2).sum(axis=1)
 
 
-def opened(path: str | Path, trunk: str = "alex", levels: Levels = (0, 255), device: str = "cpu") -> LPIPS:
+def opened(path: str | Path, trunk: str = "alex", levels: Levels = None, device: str = "cpu") -> LPIPS:
     """From a .safetensors file with all weights, or a folder with the two published files of classifier and heads."""
     place, published = found(str(path), "weights"), PUBLISHED[trunk]
     if place.is_dir():

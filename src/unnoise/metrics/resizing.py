@@ -14,15 +14,20 @@ import torch
 from unnoise.config import UserError
 from unnoise.tensor import Float, Tensor
 
-Levels = tuple[int | float, int | float]  # what is black and what is full in raw pictures
+Levels = tuple[int | float, int | float] | None  # what is black and full in raw pictures; None: bytes alone tell
 
 
-def as_bytes(raw: npt.NDArray[Any], levels: Levels = (0, 255)) -> npt.NDArray[np.uint8]:
+def as_bytes(raw: npt.NDArray[Any], levels: Levels = None) -> npt.NDArray[np.uint8]:
     """Raw pictures (N, C, H, W), black and full at `levels` → (N, 3, H, W) uint8, grey in three equal channels."""
     if raw.ndim != 4 or raw.shape[1] not in (1, 3):
         raise UserError(f"these features are of pictures (N, 1 or 3, height, width), got items of {raw.shape[1:]}")
-    low, high = levels
-    if raw.dtype != np.uint8 or levels != (0, 255):
+    if levels is None and raw.dtype != np.uint8:
+        raise UserError(
+            f"these features are of pictures in bytes 0 .. 255 (uint8), and nothing says what is black and full in "
+            f"{raw.dtype}: store them as uint8"
+        )
+    low, high = levels or (0, 255)
+    if raw.dtype != np.uint8 or (low, high) != (0, 255):
         share = (raw.astype(np.float64) - low) / (high - low)
         raw = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
     return np.repeat(raw, 3, axis=1) if raw.shape[1] == 1 else np.ascontiguousarray(raw)

@@ -7,7 +7,6 @@ figures are the same on every machine. Writes results/conformance.json, and prin
 import contextlib
 import io
 import json
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,11 +81,9 @@ def table(figures: dict[str, Any]) -> str:
             continue
         worst = max(found["displaced"].values())
         ratios = [] if found["polynomials"] is None else found["polynomials"][:3]
-        told = ", ".join(
-            "–" if math.isnan(r) else f"{r:.2f}".replace("-0.00", "0.00").replace("-", "−") for r in ratios
-        )
+        told = ", ".join("–" if r is None else f"{r:.2f}".replace("-0.00", "0.00").replace("-", "−") for r in ratios)
         told = "–" if found["stochastic"] else told
-        own = "–" if math.isnan(found["own_order"]) else f"{found['own_order']:.2f}"
+        own = "–" if found["own_order"] is None else f"{found['own_order']:.2f}"
         cells = str(len(found["departures"])) if found["compared"] else "–"
         level = f"**{worst:.2g}**" if worst > OFF else "0"
         name = found["sampler"].replace("diffusers:", "").replace("k_diffusion:", "k: ")

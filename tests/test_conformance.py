@@ -16,6 +16,7 @@ import unnoise as un
 from unnoise.cli import main
 from unnoise.config import UserError
 from unnoise.conformance import Loop, Scheduler, Unrolled, blend, foreign, judge, local, proof, read, unroll
+from unnoise.conformance.account import account
 from unnoise.process.schedules import Discrete, Linear
 from unnoise.samplers import Plan
 from unnoise.samplers.moments import gaussian_moments
@@ -258,3 +259,26 @@ def test_paths_on_a_fitted_mixture_end_where_the_exact_flow_does():
         assert abs(judge.order((16, 32, 64), errors) - order) < 0.5, (name, errors)
     with pytest.raises(UserError, match="only samplers without noise"):
         one.error(un.plan("ddpm", process, 4))
+
+
+def test_a_loop_that_writes_into_what_it_is_given_is_read_as_it_is():
+    def inside(model, x, sigmas):
+        for here, there in itertools.pairwise(sigmas):
+            x += (x - model(x, here).mul_(1.0)) / here * (there - here)
+        return x
+
+    reading = read(Loop("inside", inside), 6)
+    assert reading.residual < 1e-12
+    same(reading, Unrolled.of(un.plan("euler", EDM, steps=6, grid="karras")))
+
+
+def test_what_no_plan_says_is_still_judged():
+    """Noise before the first question: a start drawn twice is no plan, and all else can be told."""
+
+    def churning(model, x, sigmas):
+        return euler(model, x + torch.randn_like(x), sigmas)
+
+    found = account(Loop("churning", churning), 6)
+    assert found.reading.plan is None
+    assert any("No plan says the same" in sentence for sentence in found.sentences)
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["plan"] is None

@@ -89,6 +89,8 @@ def _networks(
                     say(f"{name} is left out: {error}", beside=True)
                     break
             continue
+        if preset is not None:
+            raise UserError(f"--preset is a size of a family; {name} is a recipe or a run, whose network has its own")
         if Path(name).is_dir():
             recipe = runs.open(Path(name)).recipe
         elif Path(name).suffix in (".yaml", ".yml") or name in recipes.names():

@@ -212,6 +212,8 @@ def error(
         choose("sampler", name, SAMPLERS)
     if mixture is not None and data is None:
         raise UserError("--mixture is fitted to data: name a recipe with --data")
+    if mixture is not None and from_prior:
+        raise UserError("--from-prior goes with the algebra of a covariance: leave it out beside --mixture")
     made = None if data is None else load(data)
     process = Gaussian(_schedule(schedule or "karras")) if schedule or made is None else made.process
     whose = schedule or ("karras" if made is None else str(made.nodes["process"]["schedule"]["kind"]))
@@ -242,6 +244,10 @@ def error(
                     drawn[name][0].append(table.rows)
                     drawn[name][1].append(max(off(table), np.finfo(float).tiny))
                 done += 1
+    for name, (asked, _) in drawn.items():
+        if not asked:
+            least = write(name, process, counts[0], grid).rows
+            raise UserError(f"{name} asks {least} times in {counts[0]} steps, more than --most {most}")
     law = "2-Wasserstein distance, rms over directions" if truth is None else "distance to the exact flow's ends, rms"
     fitted = f", {mixture} normal laws" if mixture else ", its covariance" if made else ""
     fig = errors.error(drawn, title=f"Exact error on {title}{fitted}", measure=law, theme=theme)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from unnoise.config import UserError
 from unnoise.conformance import judge
 from unnoise.conformance.probe import Foreign, Reading, read, unroll
 from unnoise.conformance.unrolled import Unrolled
@@ -88,18 +87,23 @@ class Account:
             "evaluations": reading.wide.rows,
             "residual": reading.residual,
             "displaced": {str(steps): far for steps, far in self.displaced.items()},
-            "order": self.order,
-            "own_order": self.own_order,
+            "order": plain(self.order),
+            "own_order": plain(self.own_order),
             "errors": {str(steps): list(pair) for steps, pair in self.errors.items()},
             "ours": {str(steps): list(pair) for steps, pair in self.ours.items()},
             "few": {str(steps): list(pair) for steps, pair in self.few.items()},
-            "polynomials": list(self.ratios),
+            "polynomials": [plain(ratio) for ratio in self.ratios],
             "failures": {str(steps): why for steps, why in self.failures.items() if why},
             "departures": [] if self.departure is None else self.departure.cells,
             "compared": self.departure is not None,
             "sentences": self.sentences,
             "plan": None if reading.plan is None else reading.plan.to_dict(),
         }
+
+
+def plain(number: float) -> float | None:
+    """A number for JSON, which knows none that is not finite."""
+    return float(number) if np.isfinite(number) else None
 
 
 def column_name(column: int, columns: int) -> str:
@@ -140,7 +144,7 @@ def _few(foreign: Foreign, steps: int) -> tuple[float, float | None] | None:
     """W2 at the clean end after so many steps, theirs and that of our rule over its own grid."""
     try:
         found = read(foreign, steps)
-    except (UserError, ArithmeticError, ValueError, IndexError, TypeError):
+    except Exception:  # theirs may raise anything; account() tells of it
         return None
     if found.plan is None:
         return None

@@ -78,6 +78,10 @@ def foreign(spec: str, options: Mapping[str, Any] | None = None) -> Foreign:
     if inspect.isclass(made):
         return Scheduler(spec, made, chosen)
     grid = str(chosen.pop("grid", "karras"))
+    try:
+        inspect.signature(made).bind(None, None, None, **chosen)
+    except TypeError as error:
+        raise UserError(f"{spec} is no f(model, x, sigmas) that takes these options: {error}") from None
     if grid not in GRIDS:
         raise UserError(f"there is no grid '{grid}'; {nearest(grid, GRIDS)}")
     return Loop(spec, made, chosen, grid)

@@ -127,13 +127,13 @@ def _run(foreign: Foreign, steps: int, start: Tensor, answers: Tensor, noises: T
     left = iter(noises)
 
     def shaped(vector: Tensor, like: Tensor) -> Tensor:
-        return vector.reshape(1, 1, 1, -1).to(like.dtype)
+        return vector.clone().reshape(1, 1, 1, -1).to(like.dtype)  # theirs to write into
 
     def answer(x: Tensor, t: float) -> Tensor:
-        questions.append(x.detach().double().flatten())
+        questions.append(x.detach().double().flatten().clone())
         return shaped(answers[len(questions) - 1], x)
 
-    sample = foreign.run(steps, start.reshape(1, 1, 1, -1), answer, lambda like: shaped(next(left), like))
+    sample = foreign.run(steps, start.clone().reshape(1, 1, 1, -1), answer, lambda like: shaped(next(left), like))
     return questions, sample.detach().double().flatten()
 
 

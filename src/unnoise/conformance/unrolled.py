@@ -119,12 +119,16 @@ class Unrolled:
             raise UserError(str(made[0]))
         return min(plans, key=lambda plan: plan.memories)
 
+    def entries(self) -> Index:
+        """The form in which each noise is first heard, −1 where it never is: (Z,)."""
+        noises = self.forms[:, 1 + self.rows :]
+        seen = np.abs(noises) > TOLERANCE * np.abs(self.forms).max(axis=1, keepdims=True)
+        return np.where(seen.any(axis=0), seen.argmax(axis=0), -1)
+
     def _merged(self) -> "Unrolled":
         """At most one noise a row: draws that enter together, always in one proportion, are one draw."""
         rows, first = self.rows, 1 + self.rows
-        noises = self.forms[:, first:]
-        seen = np.abs(noises) > TOLERANCE * np.abs(self.forms).max(axis=1, keepdims=True)
-        entry = np.where(seen.any(axis=0), seen.argmax(axis=0), -1)  # the form in which each noise is first heard
+        noises, entry = self.forms[:, first:], self.entries()
         if (entry == 0).any():
             raise UserError("noise is in the first question already: a start that is drawn twice is no plan")
         merged = np.zeros((rows + 1, rows))
@@ -243,7 +247,8 @@ def local(wide: Unrolled, memories: int = 6) -> Array:
     question r + 1 = row[0]·(question r) + sum over k of row[1 + k]·x0_{r−k} + row[−1]·(fresh noise), the deviation
     without sign. What no such row says (older answers, the noise of an earlier question) is left out of it.
     """
-    data = wide._merged().in_data()  # pyright: ignore[reportPrivateUsage]
+    data = wide.in_data()
+    entry = data.entries()
     table = np.zeros((wide.rows, memories + 2))
     for row in range(wide.rows):
         here, after = data.forms[row], data.forms[row + 1]
@@ -252,7 +257,7 @@ def local(wide: Unrolled, memories: int = 6) -> Array:
         table[row, 0] = kept
         for k, answer in enumerate(range(row, max(-1, row - memories), -1)):
             table[row, 1 + k] = rest[1 + answer]
-        table[row, -1] = abs(rest[1 + wide.rows + row])
+        table[row, -1] = np.linalg.norm(rest[1 + wide.rows :][entry == row + 1])
     return table
 
 

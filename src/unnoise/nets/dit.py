@@ -19,7 +19,7 @@ from unnoise.nets.tokens import PreservingTokenBlock, TokenBlock, linear, modula
 from unnoise.nets.unet import Sources
 from unnoise.tensor import Cond, Float, Tensor
 
-OCTAVES = 4  # of the waves that say where in the field a token lies: the shortest is an eighth of the side long
+OCTAVES = 4  # of the waves that say where in the field a token lies: the shortest is a quarter of the side long
 
 
 class DiT(Net):
@@ -70,7 +70,8 @@ class DiT(Net):
             raise ValueError(f"heads of {head_width} do not divide a width of {width}")
         self.patch, self.preserving = patch, magnitude_preserving
         self.attention_widths = [width] * depth
-        numbers, ears = self.shape[0] * patch**dims, (features or 32, embed_width, classes, frequencies, augment, hears)
+        features = 32 if features is None else features
+        numbers, ears = self.shape[0] * patch**dims, (features, embed_width, classes, frequencies, augment, hears)
         self.rotary = Rotary(dims, head_width)
         options = (width, head_width, expand, mlp, dropout)
         if magnitude_preserving:

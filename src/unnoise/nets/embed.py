@@ -39,7 +39,8 @@ class Sinusoids(nn.Module):
 
     def forward(self, values: Float[Tensor, "B"]) -> Float[Tensor, "B features"]:
         if self.frequencies.device != values.device:  # once: later calls wait for no transfer
-            self.frequencies = self.frequencies.to(values.device)
+            with torch.inference_mode(False):  # what stays is for training too
+                self.frequencies = self.frequencies.to(values.device)
         heard = values.float() if self.hears else torch.zeros_like(values, dtype=torch.float32)
         angles = heard.unsqueeze(1) * self.frequencies
         return torch.cat((angles.cos(), angles.sin()), dim=1)

@@ -56,7 +56,8 @@ class ResNet(Net):
         numbers = self.shape[0] * patch**dims
         kit = (Preserving if magnitude_preserving else Plain)(dims, width, groups, epsilon, modulation, dropout)
         self.kit = kit
-        self.embedding = kit.embedding(features or 32, embed_width, classes, frequencies, augment, hears)
+        features = 32 if features is None else features
+        self.embedding = kit.embedding(features, embed_width, classes, frequencies, augment, hears)
         self.first = kit.first(numbers, width)
         blocks = [kit.block(width, width, True) for _ in range(depth)]
         self.blocks = nn.ModuleList(blocks)

@@ -39,9 +39,10 @@ class Rotary(nn.Module):
         """Cosines and sines for a field of so many tokens an axis, on the device of `like` and in its precision."""
         key = like.device, tuple(counts)
         if key not in self._tables:  # computed once a size, in float32
-            places = coordinates(counts, like.device).unsqueeze(1)
-            angles = (places * self.speeds.to(like.device)).sum(dim=2)
-            self._tables[key] = torch.stack((angles.cos(), angles.sin()))
+            with torch.inference_mode(False):  # what stays is for training too
+                places = coordinates(counts, like.device).unsqueeze(1)
+                angles = (places * self.speeds.to(like.device)).sum(dim=2)
+                self._tables[key] = torch.stack((angles.cos(), angles.sin()))
         return self._tables[key].to(like.dtype)
 
 

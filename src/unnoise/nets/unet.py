@@ -69,7 +69,8 @@ class UNet(Net):
         embed_width = embed_width or 4 * widths[0]
         kit = (Preserving if magnitude_preserving else Plain)(dims, head_width, groups, epsilon, modulation, dropout)
         self.kit = kit
-        self.embedding = kit.embedding(features or widths[0], embed_width, classes, frequencies, augment, hears)
+        features = widths[0] + widths[0] % 2 if features is None else features
+        self.embedding = kit.embedding(features, embed_width, classes, frequencies, augment, hears)
 
         self.modulated: list[int] = []
         self.attention_widths: list[int] = []

@@ -33,10 +33,12 @@ def dpmpp_2s_ancestral(path: Path, eta: float = 1.0) -> Plan:
         half = m.lam - p.lam
         up = eta * q.sigma * math.sqrt(fresh)
         left = q.alpha / p.alpha * math.exp(-down)  # of x_t in x_s
-        # The noise is drawn with the first question, whose interval it belongs to, and waits in the base.
+        # Each part of the interval draws its share of the noise, so that all of the path is heard; what the first
+        # question draws waits in the base.
+        late = -math.expm1(2 * (m.lam - q.lam)) / fresh
         ask = {BASE: m.sigma / p.sigma, pen.here: -m.alpha * math.expm1(-half)}
-        pen.row(p, m, {BASE: 1.0, NOISE: up / left}, ask)
-        pen.row(m, q, {BASE: left, pen.here: -q.alpha * math.expm1(-down)})
+        pen.row(p, m, {BASE: 1.0, NOISE: up * math.sqrt(1 - late) / left}, ask)
+        pen.row(m, q, {BASE: left, pen.here: -q.alpha * math.expm1(-down), NOISE: up * math.sqrt(late)})
     return pen.plan()
 
 

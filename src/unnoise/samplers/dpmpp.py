@@ -115,7 +115,7 @@ def dpmpp_sde(path: Path, eta: float = 1.0, r: float = 0.5) -> Plan:
             kept = 0.0 if eta else shrink(p, q)
             pen.row(p, q, {BASE: kept, new: gain(p, q), NOISE: form.noise(p, q)})
             continue
-        m = path.between(p, q, r)
+        m = q if r == 1 else path.between(p, q, r)
         ask = {BASE: form.carry(p, m), new: float(form.weights(p, m, [p])[0]), NOISE: form.noise(p, m)}
         pen.row(p, m, {BASE: 1.0, NOISE: form.noise(p, m) / form.carry(p, m)}, ask)
         whole = float(form.weights(p, q, [p])[0])

@@ -72,6 +72,6 @@ def er_sde(order: int) -> Callable[..., Plan]:
     s = sigma/alpha and D told by {order} answer{"s" * (order > 1)} (Cui et al., 2023).
 
     The answers are a polynomial in s of degree {order - 1}, integrated exactly. The paper's third order takes a
-    backward difference for the derivative at t, which leaves four times the error or more.
+    backward difference for the derivative at t, which leaves several times the error.
     """
     return rule

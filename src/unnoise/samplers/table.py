@@ -80,6 +80,11 @@ def _always(**options: Any) -> bool:
     return True
 
 
+def _met(s_churn: float = 40.0, s_noise: float = 1.0, **options: Any) -> int:
+    """EDM's order: two, but where its noise is not that of the level it is put back to, the law is not met at all."""
+    return 2 if s_noise in (0, 1) or not s_churn else 0
+
+
 SAMPLERS: dict[str, Sampler] = {
     "ddpm": Sampler(euler.ddpm, 1, stochastic=_always, grid="time", strong=1),
     "ddim": Sampler(euler.ddim, 1, stochastic=_noisy("eta", 0.0), grid="time", strong=1),
@@ -119,7 +124,7 @@ SAMPLERS: dict[str, Sampler] = {
     "lms_4": Sampler(deis.lms(4), _kept(4), _started(2)),
     "euler_ancestral": Sampler(ancestral.euler_ancestral, 1, stochastic=_noisy("eta", 1.0), strong=1),
     "dpmpp_2s_ancestral": Sampler(ancestral.dpmpp_2s_ancestral, 2, _single(2), _noisy("eta", 1.0), strong=1),
-    "edm": Sampler(churn.edm, 2, _single(2), _noisy("s_churn", 40.0, "s_noise")),
+    "edm": Sampler(churn.edm, _met, _single(2), _noisy("s_churn", 40.0, "s_noise")),
     "euler_maruyama": Sampler(euler.euler_maruyama, 1, stochastic=_always, strong=1),
     "sa_solver": Sampler(sa.sa_solver, sa.order, stochastic=_noisy("tau", 1.0), strong=1),
     "er_sde_1": Sampler(er_sde.er_sde(1), 1, stochastic=_always, strong=1),

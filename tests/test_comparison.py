@@ -325,6 +325,19 @@ def test_what_was_measured_is_not_measured_again(whole, monkeypatch):
     assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
 
 
+def test_a_finished_training_is_not_reported_under_a_changed_sweep(whole, tmp_path):
+    place, _, _ = whole
+    path, out = place / "tiny.yaml", place / "out"
+    compare.prepare([path], out=out)
+    with pytest.raises(UserError, match=r"started with train.lr = .*, now it is 0.5: .*--out") as error:
+        compare.prepare([path], changes=["train.lr=0.5"], out=out)
+    assert "\n" not in str(error.value)
+    compare.prepare([path], changes=["train.lr=0.5"], out=tmp_path / "out")
+    other = written(tmp_path, TINY.replace("set: {", "set: {data.held_out: 0.3, "))
+    with pytest.raises(UserError, match=r"data.held_out = 0.2, now it is 0.3"):
+        compare.prepare([other], out=out)
+
+
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=pytest.mark.slow) for s in (0.15, 0.93)), 0.5])
 def test_a_sweep_killed_half_way_and_run_again_gives_the_same_page(whole, share, tmp_path):
     place, page, calls = whole

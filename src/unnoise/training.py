@@ -57,7 +57,7 @@ class Training:
             )
         self.facts = recipe.facts()
         if stands:
-            _same(recipe, self.facts, self.folder)
+            same(recipe, self.facts, self.folder)
         _refuse_orphans(self.folder)
         denoiser = recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
@@ -140,7 +140,7 @@ class Training:
     def _catch_up(self) -> None:
         """Takes up what another process has trained between our start and the lock."""
         _refuse_orphans(self.folder)
-        _same(self.recipe, self.facts, self.folder)
+        same(self.recipe, self.facts, self.folder)
         found = checkpoint.newest(self.folder / CHECKPOINTS)
         if found is not None and found.items > self.trainer.items:
             self.trainer.restore(found)
@@ -203,7 +203,7 @@ def _refuse_orphans(folder: Path) -> None:
         )
 
 
-def _same(recipe: Recipe, here: Facts, folder: Path) -> None:
+def same(recipe: Recipe, here: Facts, folder: Path) -> None:
     """Refuses to go on with a recipe or data that train otherwise than the run was started, naming what differs."""
     told, other = facts(folder), "or name another folder with --out"
     known = told is not None and told.digest and here.digest
@@ -233,4 +233,4 @@ def _put(path: Path, text: str) -> None:
     files.put(path, text)
 
 
-__all__ = ["Training", "fit"]
+__all__ = ["Training", "fit", "same"]

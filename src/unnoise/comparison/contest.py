@@ -27,8 +27,9 @@ from unnoise.nets import count
 from unnoise.recipe import Recipe
 from unnoise.report.comparison import Comparison, Cost, Entry, Scale, Value
 from unnoise.report.words import called, figure_of
-from unnoise.run import CHECKPOINTS, Run
+from unnoise.run import CHECKPOINTS, RECIPE, Run
 from unnoise.train import checkpoint
+from unnoise.training import same
 
 # The measures that decide, the first that is there, by what is drawn: the nearest neighbour's two-sample test reads
 # well of samples scattered far apart, whose neighbours are real items, so it is asked where no features are at hand.
@@ -138,6 +139,9 @@ class Contest:
             raise UserError(
                 f"{self.judge} is asked where the truth is known in closed form, and of {lost[0]} it is not"
             )
+        for task in self.trainings:  # one that is done is held to its recipe too, not only one that is gone on with
+            if (task.folder / RECIPE).exists():
+                same(task.recipe, task.recipe.facts(), task.folder)
         _ = self.rules.reals
         kinds = len(self.groups) if self.sweep is None else len(self.sweep.variants)
         if kinds * len(list(self.drawings)) < 2:

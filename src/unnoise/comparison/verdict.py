@@ -166,7 +166,7 @@ def on_fronts(
         first = judge.compared(diversity.losses, diversity.paired)
         if first and first[0].best != found.best and next(p for p in first if p.other == found.best).apart:
             told.append(
-                f"{first[0].best} draws more of what there is: {_lower(called(diversity.measure))} "
+                f"{first[0].best} reads a higher {_lower(called(diversity.measure))}: "
                 f"{figure_of(wide[first[0].best])}, {found.best} {figure_of(wide[found.best])}."
             )
     return cheap, diverse, told

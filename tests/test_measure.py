@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from unnoise.cli import main
+from unnoise.cli.measure import spec_of
 from unnoise.config import UserError
 from unnoise.metrics import Statistics, between, coverage, frechet, kid, sets, two_sample
 from unnoise.metrics.between import Plain, gather
+from unnoise.metrics.features import FEATURES
+from unnoise.metrics.inception import Inception
 from unnoise.metrics.sets import opened
 
 
@@ -163,6 +166,49 @@ def test_equal_counts_tell_apart_what_differs_and_nothing_else():
     assert found.value == two_sample(x, y)
 
 
+def test_items_of_other_proportions_are_not_held_against_each_other(here):
+    wide, high = (np.random.default_rng(0).random((30, 3, *side)).astype(np.float32) for side in ((4, 9), (9, 4)))
+
+    def side(name, items):
+        return gather(sets.Set(sets.Path(name), "image", lambda: iter([items])), Plain())
+
+    with pytest.raises(UserError, match="hold items of 3 × 4 × 9 and 3 × 9 × 4: bring pictures to one size"):
+        between.between(side("wide", wide), side("high", high), ("coverage",))
+    with pytest.raises(UserError, match="pictures of several sizes"):
+        gather(sets.Set(sets.Path("both"), "image", lambda: iter([wide, high])), Plain())
+    (same,) = between.between(side("wide", wide), side("rows", wide.reshape(30, -1)), ("frechet",))
+    assert same.value == 0.0, "rows may be the same items, whose places nobody wrote down"
+
+
+@pytest.mark.parametrize(("a", "b"), [(12, 24), (13, 25), (60, 24), (12, 90)])
+def test_the_smallest_sets_are_measured_by_every_measure_and_smaller_ones_refused(a, b):
+    rng = np.random.default_rng(0)
+    sides = [between.Side("it", n, None, rng.normal(size=(n, 3)).astype(np.float32)) for n in (a, b)]
+    names = between.asked(["all"], Plain())
+    assert [row.name for row in between.between(*sides, names)] == list(names)
+    few = [between.Side("it", n, None, rng.normal(size=(n, 3)).astype(np.float32)) for n in (11, 20)]
+    with pytest.raises(UserError, match="takes 12 items of the first set and 24 of the second, got 11 and 20"):
+        between.between(*few, names)
+
+
+def test_the_features_of_a_row_are_told_however_many_they_are():
+    class Many:
+        name, digest = "many", "00"
+
+        def features(self, raw):
+            return np.tile(raw, (1, between.WIDEST))
+
+    items = np.random.default_rng(0).normal(size=(2, 24, 2))
+    sides = [gather(sets.Set(sets.Path("it"), "points", lambda x=x: iter([x])), Many()) for x in items]
+    assert sides[0].statistics is None
+    assert {row.features for row in between.between(*sides, ("kid", "coverage"))} == {"many"}
+
+
+def test_what_features_to_give_is_a_name_of_features():
+    for name in ("raw", "lpips-alex", "lpips-vgg", "stored classifier", *Inception.NAMES.values(), "dinov2", "clip"):
+        assert spec_of(name).partition(":")[0] in {"raw", *FEATURES}
+
+
 def test_the_table_is_for_people(here, capsys):
     folder(here / "a", pictures(0, 40))
     folder(here / "b", pictures(1, 30))
@@ -185,7 +231,7 @@ def test_the_table_is_for_people(here, capsys):
         ("measure a b --features inception", "give their path (inception:pt_inception-2015-12-05-6726825d.pth)"),
         ("measure a b --features inception:fake.pth", "not that of the published file"),
         ("measure a x.npy", "bring pictures to one size (--size)"),
-        ("measure few.npy x.npy", "takes 7 items of the first set and 14 of the second, got 3 and 50"),
+        ("measure few.npy x.npy", "takes 12 items of the first set and 24 of the second, got 3 and 50"),
         ("measure a empty", "there is no picture in"),
         ("measure a b --measures near_copies", "takes training items or labels"),
         ("measure a b --measures inception_score", "takes class probabilities"),

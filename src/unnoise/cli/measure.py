@@ -51,8 +51,8 @@ def measure(
             names = ("frechet",)
         names = between.asked(names, reader)
         if len(statistics) == 1 and statistics[0].features not in ("", reader.name):
-            wanted = f"--features {statistics[0].features}"
-            raise UserError(f"the statistics are of the features {statistics[0].features}: give {wanted}:PATH")
+            wanted = f"--features {spec_of(statistics[0].features)}"
+            raise UserError(f"the statistics are of the features {statistics[0].features}: give {wanted}")
         probabilities = "inception_score" in names
         read = [between.gather(one, reader, probabilities) for one in both]
         found = between.between(read[0], read[1], names, lambda name: None if json else say(f"{name} ...", beside=True))
@@ -79,6 +79,12 @@ def reader_of(spec: str | None, device: str, download: bool) -> Any:
     if spec is None or spec == "raw":
         return Plain()
     return features_of(spec, asking.device(device), download)
+
+
+def spec_of(name: str) -> str:
+    """What --features is given to read features of this name."""
+    known = {"raw": "raw", "lpips-alex": "lpips:PATH", "stored classifier": "classifier:PATH"}
+    return known.get(name, f"{name}:PATH")
 
 
 def _facts(side: "Side") -> dict[str, Any]:

@@ -30,13 +30,13 @@ TOGETHER = 1024  # items that a covariance hears of at once: each time costs som
 LOT = 1000  # items that the spread of a measure is taken of, at most
 SPLITS, FEW_SPLITS = 5, 2  # ways to halve the second set; of wide features few, whose distances take long
 WIDE = 512
-LEAST = 14  # items of the second set, so that each half has neighbours
+LEAST = 24  # items of the second set, half as many of the first: halves of these have 5 neighbours each
 
 
 class Plain:
     """Raw items as they are, flattened: the numbers that stand for themselves."""
 
-    name, digest = "raw", ""
+    name, digest, by_place = "raw", "", True
 
     def features(self, raw: Raw) -> Raw:
         """(N, D)."""
@@ -45,7 +45,10 @@ class Plain:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A set as it was read: its statistics over all items, and the numbers of some MOST of them."""
+    """A set as it was read: its statistics over all items, and the numbers of some MOST of them.
+
+    reader: what read the numbers; shape: of an item, where numbers belong to places in it.
+    """
 
     name: str
     count: int
@@ -53,6 +56,8 @@ class Side:
     features: Raw | None = None
     probabilities: Raw | None = None
     left_out: int = 0
+    reader: str = "raw"
+    shape: tuple[int, ...] = ()
 
     def numbers(self, kind: str) -> Raw | None:
         return self.probabilities if kind == "probabilities" else self.features
@@ -111,6 +116,7 @@ def gather(of: Set, features: Features | None, probabilities: bool = False, most
     kept, classes = _Kept(most), _Kept(most)
     statistics: Statistics | None = None
     waiting: list[Raw] = []
+    shape: tuple[int, ...] = ()
 
     def settle() -> None:
         nonlocal statistics
@@ -121,10 +127,12 @@ def gather(of: Set, features: Features | None, probabilities: bool = False, most
 
     for part in _merged(of):
         rows = flat(reader.features(part))
-        if kept.shape is not None and rows.shape[1:] != kept.shape:
+        of_item = part.shape[1:] if getattr(reader, "by_place", False) else ()
+        if kept.shape is not None and (rows.shape[1:] != kept.shape or of_item != shape):
             raise UserError(
                 f"{of.path} holds pictures of several sizes: bring them to one (--size), or name --features"
             )
+        shape = of_item
         kept.add(rows.astype(np.float32))
         if probabilities:
             classes.add(reader.probabilities(part).astype(np.float32))
@@ -135,7 +143,7 @@ def gather(of: Set, features: Features | None, probabilities: bool = False, most
     if waiting:
         settle()
     found = classes.rows if probabilities else None
-    return Side(of.name, kept.seen, statistics, kept.rows, found, len(of.left_out))
+    return Side(of.name, kept.seen, statistics, kept.rows, found, len(of.left_out), reader.name, shape)
 
 
 def _merged(of: Set) -> Iterator[Raw]:
@@ -185,6 +193,9 @@ def between(a: Side, b: Side, names: Sequence[str], told: Callable[[str], None] 
     if a.features is not None and b.features is not None and a.features.shape[1] != b.features.shape[1]:
         sizes = f"{a.features.shape[1]:,} and {b.features.shape[1]:,} numbers"
         raise UserError(f"{a.name} and {b.name} hold items of {sizes}: bring pictures to one size (--size)")
+    if _sides(a) != _sides(b) and min(len(_sides(a)), len(_sides(b))) > 1:
+        sizes = " and ".join(" × ".join(map(str, side.shape)) for side in (a, b))
+        raise UserError(f"{a.name} and {b.name} hold items of {sizes}: bring pictures to one size (--size)")
     if a.features is not None and b.features is not None and (a.count < LEAST // 2 or b.count < LEAST):
         raise UserError(
             f"a measure takes {LEAST // 2} items of the first set and {LEAST} of the second, "
@@ -208,6 +219,11 @@ def between(a: Side, b: Side, names: Sequence[str], told: Callable[[str], None] 
     return found
 
 
+def _sides(of: Side) -> tuple[int, ...]:
+    """An item's shape without axes of one; a single axis is a row, whose places nobody knows."""
+    return tuple(side for side in of.shape if side > 1)
+
+
 def _of_statistics(rule: Rule, a: Side, b: Side) -> Compared:
     if a.statistics is None or b.statistics is None:
         raise UserError("a Fréchet distance from statistics takes those of both sets, and these features are too many")
@@ -220,7 +236,7 @@ def _of_statistics(rule: Rule, a: Side, b: Side) -> Compared:
 
 
 def _of_rows(name: str, rule: Rule, a: Side, b: Side, x: Raw, y: Raw) -> Compared:
-    features = "raw" if a.statistics is None else a.statistics.features
+    features = a.reader
     columns, n = x.shape[1], min(len(x), len(y), rule.most)
     whole = name == "frechet" and a.statistics is not None and b.statistics is not None
     if whole and a.statistics is not None and b.statistics is not None and min(a.count, b.count) > columns:

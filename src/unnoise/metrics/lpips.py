@@ -105,6 +105,8 @@ class LPIPSNet(nn.Module):
 class LPIPS:
     """Numbers (N, F) of raw pictures (N, 1 or 3, H, W), at the size they have, whose squared distances are LPIPS."""
 
+    by_place = True
+
     def __init__(self, net: LPIPSNet, name: str = "lpips", levels: Levels = None, device: str = "cpu") -> None:
         self.name, self.digest, self.levels, self.device = name, digest_of(net), levels, torch.device(device)
         self.least = LEAST[name.removeprefix("lpips-")] if name != "lpips" else LEAST["alex"]

@@ -1,6 +1,7 @@
 """Distances against closed forms and other libraries; the protocol knows real items, copies and fakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from unnoise.metrics import (
 )
 from unnoise.metrics.measure import row
 from unnoise.metrics.neighbours import squared_distances
+from unnoise.metrics.rules import MEASURES
 
 seeds = st.integers(0, 2**31)
 
@@ -191,6 +193,15 @@ def test_near_copies_are_counted_and_not_hidden_in_a_mean() -> None:
     assert np.isclose(near_copies(few, train, threshold), 43 / 540, atol=0.02)
     assert near_copies(train[:10], train, threshold) == 1
     assert nearest(few, train).mean() > 15  # a mean would not show them
+
+
+def test_a_verbatim_copy_is_one_even_where_the_threshold_is_zero() -> None:
+    train = np.random.default_rng(0).integers(0, 9, (200, 4)).astype(np.float64)
+    test = np.concatenate([train[:10], train[:190] + 50])
+    assert (threshold := copy_threshold(train, test)) == 0
+    assert near_copies(train, train, threshold) == 1
+    assert near_copies(train + 50.5, train, threshold) == 0
+    assert MEASURES["near_copies"].of(np.array([0.0, 0.0, 1.0, 2.0]), np.repeat([0.0, 3.0], 50)) == 0.5
 
 
 def test_the_stored_classifier_knows_digits_it_never_saw() -> None:
@@ -345,6 +356,18 @@ def test_few_held_out_items_are_measured_as_far_as_they_go(test: int, count: int
     assert rows["near_copies"].value == 1
     assert rows["label_accuracy"].value == 1
     assert ("coverage" in rows) == (test >= 7)
+
+
+@pytest.mark.parametrize(("test", "told"), [(7, False), (11, False), (12, True), (60, True)])
+def test_a_single_draw_is_compared_where_its_halves_can_be(test: int, told: bool, tmp_path: Path) -> None:
+    source = Handful(tmp_path, train=50, validation=5, test=test)
+    rules = replace(protocol(source), draws=1)
+    samples = np.random.default_rng(0).integers(0, 255, (1, rules.count, 1, 6, 6)).astype(np.uint8)
+    names = {row.name for row in rules.measure(samples, rules.labels)}
+    assert ("coverage" in names) == told
+    assert "near_copies" in names
+    with pytest.raises(UserError, match="a single draw has 12 samples at least"):
+        Protocol(SwissRoll(), 1, 11)
 
 
 def test_the_floor_of_a_mapped_source_is_that_of_the_same_items_in_memory(tmp_path: Path) -> None:

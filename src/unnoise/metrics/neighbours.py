@@ -142,10 +142,19 @@ def near_copies(samples: npt.NDArray[Any], train: npt.NDArray[Any], threshold: f
 
     The share, because a mean distance hides a few verbatim copies behind many ordinary samples.
     """
-    return float((match(samples, train)[1] < threshold).mean())
+    return float(copied(match(samples, train)[1], threshold).mean())
+
+
+def copied(distance: Array, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which distances to the nearest training item (N,) are those of near-copies: below the threshold, or 0.
+
+    The threshold itself is 0 where one in a hundred held-out items is a training item: a verbatim copy is one still.
+    """
+    return (distance < threshold) | (distance == 0)
 
 
 __all__ = [
+    "copied",
     "copy_threshold",
     "coverage",
     "density",

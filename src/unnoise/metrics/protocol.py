@@ -24,6 +24,7 @@ FEW_FLOORS = 5  # the same on features that were asked for: a large network read
 HELD_OUT = ("test", "validation")  # the parts that samples may stand against
 PLANE = 6  # points of more dimensions are judged in smaller draws: their neighbours cost more
 LEAST, FEW = 7, 16  # held-out items that neighbours can be asked of; samples drawn where there are fewer
+ALONE = 12  # items of a draw that stands alone: its halves are asked for its spread
 MANY, MOST = 1000, 5000  # items of a draw at most: of many dimensions, and of points in up to PLANE
 BESIDE = ("training", "labels")  # what is read beside the training part, not against held-out items
 
@@ -37,8 +38,8 @@ class Protocol:
 
     A finite source: every lot stands against the part `against` (a stratified subset where it holds more
     than `count`), and the floor is FLOORS stratified random subsets of the other items. A world: every
-    lot has fresh real items of its own, and the floor is one more fresh lot. A part of fewer than LEAST items has
-    no neighbourhoods to speak of: then near-copies and labels alone are told.
+    lot has fresh real items of its own, and the floor is one more fresh lot. A part of fewer than LEAST items
+    (beside a single draw, ALONE) has no neighbourhoods to speak of: then near-copies and labels alone are told.
 
     modality: in whose distances all is measured, so that columns of different units count alike; silent: raw units.
     features: what features and probabilities are read with; silent: the stored classifier of the source.
@@ -61,11 +62,18 @@ class Protocol:
                 f"a protocol has at least 1 draw of {LEAST} samples (5 neighbours are asked), "
                 f"got {self.draws} of {self.count}"
             )
+        if isinstance(self.source, World) and self.count < self.least:
+            raise UserError(f"a single draw has {ALONE} samples at least (its halves are asked), got {self.count}")
         for name in self.measures or ():
             if name != "all":
                 choose("measure", name, MEASURES)
                 if missing := self._missing(name):
                     raise UserError(missing)
+
+    @property
+    def least(self) -> int:
+        """Items of a draw, and of the part it stands against, that comparisons take."""
+        return LEAST if self.draws > 1 else ALONE
 
     @cached_property
     def references(self) -> list[Items]:
@@ -73,7 +81,7 @@ class Protocol:
         if isinstance(self.source, World):
             return [self.source.draw(self.count, key("reference", i)) for i in range(self.draws)]
         items = self.source.split(self.against)
-        if len(items) < LEAST:
+        if min(len(items), self.count) < self.least:
             return [items] * self.draws
         if self.count > len(items):
             raise UserError(f"{self.against} holds {len(items)} items, fewer than the {self.count} of a draw")
@@ -102,12 +110,12 @@ class Protocol:
         if "all" in asked:
             asked = tuple(name for name in MEASURES if not self._missing(name))
         compared = [name for name in asked if MEASURES[name].numbers not in BESIDE]
-        if compared and len(self.references[0]) < LEAST:
+        if compared and min(len(self.references[0]), self.count) < self.least:
             asked = tuple(name for name in asked if name not in compared)
             if self.measures is not None and not asked:
                 raise UserError(
                     f"{self.against} holds {len(self.references[0])} items, and {', '.join(compared)} take "
-                    f"{LEAST} at least"
+                    f"{self.least} at least"
                 )
         return tuple(dict.fromkeys(asked))
 

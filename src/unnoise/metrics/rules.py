@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unnoise.metrics.distances import frechet, sliced_wasserstein
 from unnoise.metrics.kernels import cmmd, energy, kid, median_distance, mmd
 from unnoise.metrics.measure import Better
-from unnoise.metrics.neighbours import coverage, density, precision, recall, two_sample
+from unnoise.metrics.neighbours import copied, coverage, density, precision, recall, two_sample
 from unnoise.metrics.ridge import classifier_two_sample
 from unnoise.metrics.scores import inception_score, mean_distance, vendi
 from unnoise.metrics.transport import wasserstein
@@ -99,7 +99,7 @@ MEASURES: dict[str, Rule] = {
         f"effective number of different items (Vendi Score), of {MUCH} at most", most=MUCH, span=(1.0, np.inf),
     ),
     "near_copies": Rule(
-        lambda x, real: float((x < np.quantile(real, COPIES)).mean()), "lower",
+        lambda x, real: float(copied(x, float(np.quantile(real, COPIES))).mean()), "lower",
         "share of samples nearer to a training item than 1 % of held-out items are", "training",
         least=lambda columns: 100, why="1 % of fewer is less than one item", span=SHARE,
     ),

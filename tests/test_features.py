@@ -3,6 +3,7 @@
 import hashlib
 import json
 import runpy
+from copy import copy
 from functools import cache
 from pathlib import Path
 
@@ -227,6 +228,23 @@ def test_features_by_name():
     ):
         with pytest.raises(UserError, match=said):
             features_of(spec)
+
+
+def test_a_classifier_is_kept_for_one_split_alone(cache, monkeypatch):
+    source, trained = SOURCES["classes2d"](items=60, held_out=30), []
+
+    def made(of):
+        trained.append(of.held_out)
+        known = judge.Known(of.name, of.digest, of.classes, (2,), False, 0, 0.0, of.held_out)
+        return judge.JudgeNet((2,), len(of.classes), False), known
+
+    monkeypatch.setattr(judge, "trained", made)
+    other = copy(source)
+    object.__setattr__(other, "held_out", 20)
+    monkeypatch.setattr(type(source), "digest", source.digest)
+    for of in (source, other, source, other):
+        assert judge.judge_of(of).known.held_out == of.held_out
+    assert trained == [30, 20]
 
 
 @pytest.fixture

@@ -151,7 +151,8 @@ def judge_of(source: Source, device: str = "cpu") -> Judge:
     if len(source.classes) < 2:
         has = "has no labels" if not source.classes else f"has the one label '{source.classes[0]}'"
         raise UserError(f"a classifier is trained on labels of two classes or more, and {source.name} {has}")
-    key = hashlib.sha256(repr((FORMAT, source.name, source.digest)).encode()).hexdigest()[:40]
+    split = getattr(source, "held_out", None), getattr(source, "seed", None)  # the same items, divided otherwise
+    key = hashlib.sha256(repr((FORMAT, source.name, source.digest, *split)).encode()).hexdigest()[:40]
     path = cache_folder() / "classifiers" / f"{key}.safetensors"
     if path.exists():
         try:

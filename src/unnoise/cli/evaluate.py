@@ -72,7 +72,7 @@ def evaluate(
     done = 0
     with Meter("sample", total, "samples", lambda: done) as meter:
         for part in opened.batches(range(total), plan, labels, guidance):
-            parts.append(part)
+            parts.append(part.cpu())  # the clock waits for the device
             done += len(part)
     say(f"measuring against {rules.count:,} items of {against} ...", beside=True)
     x = torch.cat(parts)

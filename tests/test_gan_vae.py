@@ -160,7 +160,8 @@ def linear(latent, noise=0.3, size=4):
         return torch.cat((mean @ P.T - x[:, :size], log_variance @ P.T), dim=1)  # an encoder answers what to add to x
 
     encoder = Encoder(Field((2 * size,), lambda x: x), latent).double()
-    P = encoder.directions
+    P = torch.eye(size).double() if encoder.directions is None else encoder.directions
+    assert (encoder.directions is None) == (latent == size), "no matrix is kept where it is 1"
     encoder.net.function = partial(encode, P=P)
     nn.init.constant_(encoder.tenth, math.log(noise) / 10)
     decoder = denoiser(Field((size,), lambda x: x @ P @ w.T), FLOW, "data")

@@ -28,7 +28,7 @@ class Bound(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """x (B, C, ..) → mean and log variance (B, latent) of z = Pᵀ·x_T, P (N, latent) orthonormal.
+    """x (B, C, ..) → mean and log variance (B, latent) of z = Pᵀ·x_T, P (N, latent) orthonormal; 1, if latent = N.
 
     P, drawn once and kept, says which directions of x_T an item is written to; of the others the encoder knows what
     sampling knows, N(0, 1), so the decoder hears in training what it will hear. `net` answers with twice the channels:
@@ -36,15 +36,17 @@ class Encoder(nn.Module):
     learn from, and the variances. The deviation of the decoder's normal is learned beside.
     """
 
-    directions: Tensor
+    directions: Tensor | None
 
     def __init__(self, net: Net, latent: int):
         super().__init__()
         self.net = net
         size = math.prod(net.shape) // 2
-        drawn = rng.host("vae", "directions", size).standard_normal((size, latent))
-        basis = np.linalg.qr(drawn)[0] if latent < size else np.eye(size)
-        self.register_buffer("directions", torch.from_numpy(basis).float())
+        basis = None
+        if latent < size:
+            drawn = rng.host("vae", "directions", size).standard_normal((size, latent))
+            basis = torch.from_numpy(np.linalg.qr(drawn)[0]).float()
+        self.register_buffer("directions", basis)
         self.tenth = nn.Parameter(torch.zeros(1))  # of log s: AdamW's steps of about lr would be too short for it all
 
     @property
@@ -52,11 +54,20 @@ class Encoder(nn.Module):
         """log s, of the decoder's normal."""
         return 10 * self.tenth
 
+    def along(self, x: Float[Tensor, "B *dims"]) -> Float[Tensor, "B latent"]:
+        """Pᵀ·x."""
+        flat = x.flatten(1)
+        return flat if self.directions is None else flat @ self.directions
+
+    def back(self, z: Float[Tensor, "B latent"], like: Float[Tensor, "B *dims"]) -> Float[Tensor, "B *dims"]:
+        """P·z, in the shape of x."""
+        return (z if self.directions is None else z @ self.directions.T).reshape(like.shape)
+
     def forward(
         self, x: Float[Tensor, "B *dims"], noise: Float[Tensor, "B"], cond: Cond
     ) -> tuple[Float[Tensor, "B latent"], Float[Tensor, "B latent"]]:
         change, log_variance = self.net(torch.cat((x, x), dim=1), noise, cond).to(x.dtype).chunk(2, dim=1)
-        return (x + change).flatten(1) @ self.directions, log_variance.flatten(1) @ self.directions
+        return self.along(x + change), self.along(log_variance)
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,9 @@ class VAE(Objective):
         """The parts of the bound with the given noise (B, ...), of which x_T is made."""
         level, size = start(denoiser, x0), x0[0].numel()
         mean, log_variance = encoder(x0, torch.zeros_like(level.noise), cond)
-        drawn = noise.flatten(1) @ encoder.directions
+        drawn = encoder.along(noise)
         z = mean + (log_variance / 2).exp() * drawn
-        x_T = noise + ((z - drawn) @ encoder.directions.T).reshape(x0.shape)
+        x_T = noise + encoder.back(z - drawn, x0)
         answer = denoiser(align(level.sigma, x0) * x_T, level, cond).x0
         error = average((answer - x0).square(), cond.get("mask"))
         log_s = encoder.log_deviation

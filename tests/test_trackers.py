@@ -56,6 +56,24 @@ def _recipe(*more):
     return recipes.load("spiral", [*TINY, *more])
 
 
+def test_a_class_with_one_method_is_a_tracker_and_takes_no_package_of_its_name(monkeypatch, tmp_path):
+    made = []
+
+    class Mine:
+        def __init__(self, place):
+            self.place, self.records = place, []
+            made.append(self)
+
+        def log(self, record):
+            self.records.append(record)
+
+    monkeypatch.setitem(TRACKERS, "no-such-package", Mine)
+    assert trackers.check(["no-such-package"]) == ("no-such-package",)
+    with tracking(["no-such-package"], Place(tmp_path, "it", {})) as told:
+        told.log({"items": 1, "loss": 0.5})
+    assert [one.records for one in made] == [[{"items": 1, "loss": 0.5}]]
+
+
 def test_a_tracker_hears_what_metrics_jsonl_says(heard, tmp_path):
     fit(_recipe(), tmp_path / "run", track=["heard"])
     written = history.read(tmp_path / "run" / "metrics.jsonl")

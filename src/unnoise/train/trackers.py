@@ -9,7 +9,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -173,19 +173,20 @@ def _trackio(place: Place) -> Generator[Tracker]:
             run.finish()
 
 
-TRACKERS: dict[str, Callable[[Place], AbstractContextManager[Tracker]]] = {
+TRACKERS: dict[str, Callable[[Place], AbstractContextManager[Tracker] | Tracker]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
     "mlflow": _mlflow,
     "trackio": _trackio,
 }
+PACKAGES = tuple(TRACKERS)  # those that are told through a package of their name
 
 
 def check(names: Sequence[str]) -> tuple[str, ...]:
     """The names, once each; UserError where there is no such tracker, or where its package is not installed."""
     for name in names:
         choose("tracker", name, TRACKERS)
-        if find_spec(name) is None:
+        if name in PACKAGES and find_spec(name) is None:
             raise UserError(f"the tracker '{name}' needs the package {name}: pip install 'unnoise[{name}]'")
     return tuple(dict.fromkeys(names))
 
@@ -221,8 +222,9 @@ class _Careful:
         self._given_up = False
 
     def __enter__(self) -> "_Careful":
-        made = TRACKERS[self._name](self._place)
         try:  # here and not on the thread: a tracker may ask its person something
+            opened = TRACKERS[self._name](self._place)
+            made = opened if isinstance(opened, AbstractContextManager) else nullcontext(opened)
             tracker = made.__enter__()
         except Exception as error:  # whatever a foreign library raises: it is not worth a training
             self._give_up(error)

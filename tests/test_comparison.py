@@ -21,6 +21,7 @@ from unnoise.cli import main
 from unnoise.comparison import compare, judge, sweep, verdict
 from unnoise.comparison.drawing import Drawings
 from unnoise.comparison.entries import grouped
+from unnoise.comparison.milestones import samples
 from unnoise.comparison.verdict import Judged
 from unnoise.config import UserError
 from unnoise.report import comparison_page
@@ -336,6 +337,16 @@ def test_a_finished_training_is_not_reported_under_a_changed_sweep(whole, tmp_pa
     other = written(tmp_path, TINY.replace("set: {", "set: {data.held_out: 0.3, "))
     with pytest.raises(UserError, match=r"data.held_out = 0.2, now it is 0.3"):
         compare.prepare([other], out=out)
+
+
+def test_milestones_are_drawn_as_they_are_asked_and_left_out_where_they_are_not(tmp_path):
+    path = written(tmp_path, TINY.replace("seeds: 3", "seeds: 1") + "count: 20")
+    told = compared(path, out=tmp_path / "out")
+    assert [point.items for point in told.entries[0].quality_curve] == [48, 96, 144, 192]
+    assert {len(samples(file)) for file in tmp_path.rglob("milestones/*.npy")} == {20}
+    for asked in ({"count": 24}, {"against": "validation"}):
+        told = compared(path, out=tmp_path / "out", **asked)
+        assert not any(entry.quality_curve for entry in told.entries)
 
 
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=pytest.mark.slow) for s in (0.15, 0.93)), 0.5])

@@ -31,9 +31,9 @@ from unnoise.run import CHECKPOINTS, RECIPE, Run
 from unnoise.train import checkpoint
 from unnoise.training import same
 
-# The measures that decide, the first that is there, by what is drawn: the nearest neighbour's two-sample test reads
-# well of samples scattered far apart, whose neighbours are real items, so it is asked where no features are at hand.
-JUDGES = {"image": ("frechet", "two_sample")}
+# The measures that decide, the first that is there, by what is drawn. The nearest neighbour's two-sample test tells
+# the most from few seeds; it reads well of samples scattered far apart too, which the shares below then speak against.
+JUDGES = {"image": ("two_sample", "frechet")}
 OTHERS = ("sliced_wasserstein",)
 SHARES = ("coverage", "recall", "precision", "label_accuracy")  # of which no good sample lacks the most
 EXCESS = ("excess_risk", "excess_bits")  # read of the network itself, where the truth is known
@@ -70,7 +70,7 @@ class Contest:
     @cached_property
     def training(self) -> Jobs:
         """The trainings, as work: items of items."""
-        told = {"kind": "train", "device": self.device, "against": self.against}
+        told = {"kind": "train", "device": self.device, "against": self.against, "count": self.count}
         jobs = [
             Job(
                 f"{task.variant.name}, seed {task.seed}",

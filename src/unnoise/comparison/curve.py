@@ -28,7 +28,7 @@ def quality(runs: Sequence[Run], lab: Lab, measure: str, end: Value) -> list[Poi
     """A measure at each milestone, of one lot of samples, and at the end; empty where nothing was drawn on the way."""
     found: list[dict[int, float]] = []
     for run in runs:
-        told = {items: lab.milestone(path) for items, path in milestones.kept(run).items()}
+        told = {items: lab.milestone(path) for items, path in milestones.kept(run, lab.rules.against).items()}
         found.append({items: m.value for items, measures in told.items() for m in measures if m.name == measure})
     if not all(found):
         return []

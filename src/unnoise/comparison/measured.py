@@ -90,13 +90,15 @@ class Lab:
         return plan, weight, {"weights": run.weights, "plan": plan.digest, "guidance": weight, **self._by()}
 
     def milestone(self, path: Path) -> tuple[Measure, ...]:
-        """One lot of samples that a training drew on its way, measured."""
+        """One lot of samples that a training drew on its way, measured; nothing of a lot of another count."""
         of = {"samples": hashlib.sha256(path.read_bytes()).hexdigest(), **self._by()}
         name = digest(of)[:24]
         told: dict[str, Any] | None = self._kept(name)
         if told is None:
             labels = None if self.rules.labels is None else np.stack([self.rules.labels[0]] * 2)
             raw: npt.NDArray[Any] = samples(path)
+            if len(raw) != self.rules.count:
+                return ()
             measures = self._twice.measure(np.stack([raw, raw]), labels)
             told = {"of": of, "measures": [m.to_json() for m in measures]}
             self._keep(name, told)

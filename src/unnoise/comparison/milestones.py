@@ -31,15 +31,23 @@ def drawer(training: Training, rules: Protocol) -> Callable[[Tick], None]:
         raw = run.recipe.modality.quantise(torch.cat(list(run.batches(range(rules.count), label=labels))))
         file = io.BytesIO()
         np.save(file, raw, allow_pickle=False)
-        files.put(training.folder / FOLDER / f"{tick.items:012d}.npy", file.getvalue())
+        files.put(training.folder / FOLDER / f"{tick.items:012d}{_end(rules.against)}", file.getvalue())
 
     return draw
 
 
-def kept(run: Run) -> dict[int, Path]:
-    """Items seen → the file of samples drawn then, oldest first, as far as the run is trained."""
-    found = sorted((run.folder / FOLDER).glob("*.npy"))
-    return {int(path.stem): path for path in found if path.stem.isdecimal() and int(path.stem) <= run.checkpoint.items}
+def kept(run: Run, against: str = "test") -> dict[int, Path]:
+    """Items seen → the file of samples drawn then with the labels of that part, as far as the run is trained."""
+    end = _end(against)
+    found = {path.name.removesuffix(end): path for path in sorted((run.folder / FOLDER).glob(f"*{end}"))}
+    return {
+        int(items): path for items, path in found.items() if items.isdecimal() and int(items) <= run.checkpoint.items
+    }
+
+
+def _end(against: str) -> str:
+    """How files are called, after their items."""
+    return ".npy" if against == "test" else f"-{against}.npy"
 
 
 def samples(path: Path) -> npt.NDArray[np.generic]:

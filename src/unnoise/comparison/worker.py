@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,6 +42,7 @@ class Train:
         recipe = resolve(asked["name"], asked["nodes"])
         self.training = Training(recipe, Path(asked["folder"]), resume=True, device=asked["device"])
         self.against: str = asked["against"]
+        self.count: int | None = asked["count"]
 
     @property
     def done(self) -> int:
@@ -55,7 +57,8 @@ class Train:
             return True
         draw = None
         if self.training.recipe.train.sample_every:
-            draw = drawer(self.training, self.training.run().protocol(self.against))
+            rules = self.training.run().protocol(self.against)
+            draw = drawer(self.training, replace(rules, count=self.count or rules.count))
         for _ in self.training.ticks(draw):
             pass
         return self.training.done

@@ -89,7 +89,7 @@ def _networks(
                     say(f"{name} is left out: {error}", beside=True)
                     break
             continue
-        if preset is not None:
+        if preset is not None and not any(other in PRESETS for other in which):
             raise UserError(f"--preset is a size of a family; {name} is a recipe or a run, whose network has its own")
         if Path(name).is_dir():
             recipe = runs.open(Path(name)).recipe

@@ -135,9 +135,11 @@ class Contest:
             ways(run, name, self.drawings)
         if self.judge is not None:
             choose("measure", self.judge, dict.fromkeys((*MEASURES, *EXCESS)))
-        if self.judge in EXCESS and (lost := [name for name, run in runs if run.recipe.truth is None]):
+        if self.judge in EXCESS and (
+            lost := [name for name, run in runs if run.recipe.truth is None or run.recipe.objective.once]
+        ):
             raise UserError(
-                f"{self.judge} is asked where the truth is known in closed form, and of {lost[0]} it is not"
+                f"{self.judge} is asked of denoisers whose truth is known in closed form, and {lost[0]} is none"
             )
         for task in self.trainings:  # one that is done is held to its recipe too, not only one that is gone on with
             if (task.folder / RECIPE).exists():

@@ -25,7 +25,7 @@ from unnoise.run import Run
 from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
 
-FORMAT = 1  # of what is kept; another one is measured again
+FORMAT = 2  # of what is kept; another one is measured again
 DRAWS = 5  # lots of samples of each run, at most, unless one says otherwise: the seeds repeat them
 SHOWN, DOTS = 12, 500  # samples kept to be looked at: items, and points in the plane
 
@@ -114,7 +114,7 @@ class Lab:
     def _by(self) -> dict[str, Any]:
         """What the numbers depend on beside the samples."""
         rules = self.rules
-        features = None if rules.features is None else rules.features.digest
+        features = None if rules.features is None else [rules.features.name, rules.features.digest]
         told = {"format": FORMAT, "data": self.data, "against": rules.against, "draws": rules.draws}
         return {**told, "count": rules.count, "measures": list(rules.names), "features": features}
 

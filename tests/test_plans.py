@@ -103,7 +103,7 @@ def test_what_is_no_plan_is_said():
         ({"etta": 0.5}, "no field 'etta'; did you mean 'eta'"),
         ({"eta": 1.5}, r"eta must lie in \[0, 1\], got 1.5"),
         ({"eta": "much"}, "eta"),
-        ({"sampler": "ddpm", "variance": "large"}, "variance must be 'posterior' or 'beta', got 'large'"),
+        ({"sampler": "ddpm", "variance": "large"}, "variance must be 'posterior', 'beta' or 'learned', got 'large'"),
         ({"steps": 0}, "at least 1, got 0"),
         ({"steps": None}, "at least 1, got None"),
         ({"grid": "trailing", "steps": 1001}, "1000 steps has no grid of 1001"),

@@ -68,7 +68,7 @@ class Unmask:
         return [partial(self._step, torch.tensor([self._told(row)])) for row in range(self.rows)]
 
     @staticmethod
-    def _step(share, state, x0, draw):
+    def _step(share, state, x0, draw, v):
         return Telling(share.expand(len(x0)).float()).advance(state, x0, draw())
 
     def gather(self, plans, rows, memories, like):
@@ -79,7 +79,7 @@ class Unmask:
 class Telling:
     share: torch.Tensor
 
-    def advance(self, state, x0, noise):
+    def advance(self, state, x0, noise, v=None):
         masked, words = state.x[..., -1] == 1, x0.shape[-1] - 1
         told = masked & (noise[..., -1] < align(self.share, masked))
         choice = (noise[..., :words].log() / x0[..., :words]).argmax(-1)  # exponential races: word k wins by x0_k

@@ -175,7 +175,7 @@ class Engine:
         noise = self._noise(lane, lane.state.x)
         plans, rows = [item.plan for item in lane.items], [item.row for item in lane.items]
         gathered = plans[0].gather(plans, rows, len(lane.state.memory), lane.state.x)
-        lane.state = gathered.advance(lane.state, belief.x0, noise)
+        lane.state = gathered.advance(lane.state, belief.x0, noise, belief.v)
         return events + self._hand_out(key, lane, belief)
 
     def run(self, job: Job) -> Tensor:

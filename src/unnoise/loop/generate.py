@@ -45,7 +45,7 @@ def generate(
     for row, (step, level) in enumerate(zip(plan.specialise(), levels, strict=True)):
         with quiet:
             belief = denoiser(state.x, level, given)
-            state = step(state, belief.x0, partial(noise, row))
+            state = step(state, belief.x0, partial(noise, row), belief.v)
         yield state, belief
 
 

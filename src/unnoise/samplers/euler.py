@@ -11,14 +11,16 @@ def ddpm(path: Path, variance: str = "posterior") -> Plan:
     """Ancestral sampling of the chain  (Ho et al., 2020, Eqs. 7 and 11), on any process and any grid.
 
     x_s = c_data·x_0 + c_here·x_t + deviation·z; variance: 'posterior' (beta tilde) = sigma_s²·(1 − e^{−2h}),
-    or 'beta' = sigma_t²·(1 − e^{−2h}), the chain's own. No noise is added in the step onto 0.
+    'beta' = sigma_t²·(1 − e^{−2h}), the chain's own, or 'learned', between the two in the log by the fraction v that
+    the network tells  (Nichol & Dhariwal, 2021, Eq. 15). No noise is added in the step onto 0.
     """
-    if variance not in ("posterior", "beta"):
-        raise UserError(f"variance must be 'posterior' or 'beta', got '{variance}'")
+    if variance not in ("posterior", "beta", "learned"):
+        raise UserError(f"variance must be 'posterior', 'beta' or 'learned', got '{variance}'")
     pen = Pen(path)
     for i in range(path.steps):
         p, q = path.interval(i)
-        pen.row(p, q, ancestral(p, q, pen.here, q.sigma if variance == "posterior" else p.sigma))
+        spread = float(np.log(p.sigma / q.sigma)) if variance == "learned" and q.sigma else 0.0
+        pen.row(p, q, ancestral(p, q, pen.here, p.sigma if variance == "beta" else q.sigma), spread=spread)
     return pen.plan()
 
 
@@ -46,7 +48,7 @@ def ddim(path: Path, eta: float = 0.0) -> Plan:
         row = {
             BASE: float(shrink(p, q) * np.exp(log_kept)),
             pen.here: float(-q.alpha * np.expm1(log_kept - h)),
-            NOISE: float(eta * q.sigma * np.sqrt(fresh)),
+            NOISE: float(eta * q.sigma * np.sqrt(fresh)) if eta else 0.0,
         }
         pen.row(p, q, row)
     return pen.plan()

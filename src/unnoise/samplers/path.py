@@ -43,13 +43,15 @@ def shrink(p: Point, q: Point) -> float:
 
 
 def gain(p: Point, q: Point) -> float:
-    """−alpha_q·expm1(−h): what a first-order step takes of the data prediction."""
+    """−alpha_q·expm1(−h): what a first-order step takes of the data prediction; h is negative on the way to noise."""
+    if q.alpha == 0:
+        return -p.alpha * shrink(p, q)  # the limit: all that stays is the noise
     return float(-q.alpha * np.expm1(p.lam - q.lam))
 
 
 @dataclass(frozen=True)
 class Path:
-    """The points t_0 > t_1 > .. > t_n of a grid on a schedule, float64."""
+    """The points t_0 > t_1 > .. > t_n of a grid on a schedule, float64; rising on the way from data to noise."""
 
     schedule: Schedule
     points: tuple[Point, ...]
@@ -117,21 +119,31 @@ class Pen:
     _keep: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     _base: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
     _ask: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
+    _spread: list[float] = field(default_factory=list[float])
 
     @property
     def here(self) -> int:
         """The key of the answer that the next row asks for."""
         return len(self._at)
 
-    def row(self, at: Point, to: Point, base: Row, ask: Row | None = None, keep: tuple[float, float] = DATA) -> None:
+    def row(
+        self,
+        at: Point,
+        to: Point,
+        base: Row,
+        ask: Row | None = None,
+        keep: tuple[float, float] = DATA,
+        spread: float = 0.0,
+    ) -> None:
         """At a point keep m = keep[0]·x + keep[1]·x0; then move base and question (alike, if ask is silent).
 
-        to: where the answer is for.
+        to: where the answer is for; spread: by how much, in its log, a learned variance widens the noise at most.
         """
         moved = {key: value for key, value in base.items() if value}
         self._at.append((at, to))
         self._keep.append(keep)
         self._base.append(moved)
+        self._spread.append(spread)
         self._ask.append(moved if ask is None else {key: value for key, value in ask.items() if value})
 
     def first_order(self, i: int) -> None:
@@ -152,6 +164,7 @@ class Pen:
             weight=np.ones(len(self._at)),
             start=self.path.points[0].t,
             end=self.path.points[-1].t,
+            spread=np.array(self._spread),
         )
 
     def _slots(self) -> tuple[list[int], int]:

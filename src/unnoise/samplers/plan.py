@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path as File
 from typing import Any
@@ -15,7 +15,7 @@ from unnoise.config import UserError
 from unnoise.samplers.step import Rows, State, Step, begin, gather, pack, row_step
 from unnoise.tensor import Array, Tensor
 
-NAMES = ("t", "keep", "slot", "base", "ask", "to", "weight")
+NAMES = ("t", "keep", "slot", "base", "ask", "to", "weight", "spread")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,8 @@ class Plan:
     to      (R,)        the time the answer is for
     weight  (R,)        factor on the excess of the guidance weight over 1
     start, end          where x_T is drawn, where the sample stands (0 = clean)
+    spread  (R,)        half the log of the largest reverse variance over the least, which the noise column is written
+                        with: a belief that tells a variance fraction v multiplies the noise by exp(spread·v)
 
     The sample is the base after the last row, where ask = base. The noise of row r is the increment of the
     seed's Brownian path from t[r] to t[r + 1] (to `end` after the last).
@@ -44,8 +46,11 @@ class Plan:
     weight: Array
     start: float
     end: float
+    spread: Array = field(default_factory=lambda: np.zeros(0))  # empty: 0 in every row
 
     def __post_init__(self) -> None:
+        if not self.spread.size:
+            object.__setattr__(self, "spread", np.zeros(len(self.t)))
         for name in NAMES:
             table = np.array(getattr(self, name), dtype=np.float64)
             if not np.isfinite(table).all():
@@ -80,6 +85,11 @@ class Plan:
         return self.base.shape[-1] - 2
 
     @property
+    def heeds_variance(self) -> bool:
+        """Whether a learned variance changes what any row draws."""
+        return bool(self.spread.any())
+
+    @property
     def stochastic(self) -> bool:
         """Whether any row draws noise."""
         return any(self.draws(row) for row in range(self.rows))
@@ -102,8 +112,8 @@ class Plan:
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        rows = zip(self.keep, self.slot, self.base, self.ask, strict=True)
-        return tuple(row_step(keep, int(slot), base, ask) for keep, slot, base, ask in rows)
+        rows = zip(self.keep, self.slot, self.base, self.ask, self.spread.tolist(), strict=True)
+        return tuple(row_step(keep, int(slot), base, ask, spread) for keep, slot, base, ask, spread in rows)
 
     @staticmethod
     def gather(plans: "Sequence[Plan]", rows: Sequence[int], memories: int, like: Tensor) -> Rows:
@@ -113,7 +123,7 @@ class Plan:
 
     def _packed(self, memories: int) -> Array:
         if memories not in self._packs:
-            self._packs[memories] = pack(self.keep, self.slot, self.base, self.ask, memories)
+            self._packs[memories] = pack(self.keep, self.slot, self.base, self.ask, self.spread, memories)
         return self._packs[memories]
 
     @cached_property
@@ -149,7 +159,8 @@ class Plan:
 
     @staticmethod
     def from_dict(table: Mapping[str, Any]) -> "Plan":
-        """The plan that `to_dict` wrote."""
+        """The plan that `to_dict` wrote; one that says nothing of `spread` has none."""
+        table = {"spread": [], **table}
         missing = [f.name for f in fields(Plan) if f.name not in table]
         if missing:
             raise UserError(f"this is no plan: '{missing[0]}' is missing")

@@ -24,15 +24,15 @@ def begin(x: Float[Tensor, "B *dims"], memories: int) -> State:
     return State(x, x, (torch.zeros_like(x),) * memories)
 
 
-Step = Callable[[State, Tensor, Callable[[], Tensor]], State]
+Step = Callable[[State, Tensor, Callable[[], Tensor], Tensor | None], State]  # (state, x0, draw, v) → state
 
 
 @runtime_checkable
 class Advance(Protocol):
     """One row further for every item of a mixed batch."""
 
-    def advance(self, state: State, x0: Tensor, noise: Tensor | None) -> State:
-        """The next state; noise is None where no item's row draws any."""
+    def advance(self, state: State, x0: Tensor, noise: Tensor | None, v: Tensor | None = None) -> State:
+        """The next state; noise is None where no item's row draws any; v: the learned variance, if any is told."""
         ...
 
 
@@ -43,7 +43,8 @@ Terms = list[tuple[int, float]]  # columns and their coefficients, none of them 
 class RowStep:
     """One row as a function: coefficients as Python numbers, zero columns dropped.
 
-    Pure: (state, x0, draw) → state, and draw is called only where the noise column is not zero.
+    Pure: (state, x0, draw, v) → state, and draw is called only where the noise column is not zero; its deviation is
+    multiplied by exp(spread·v) where the row has a spread and the belief a v.
     """
 
     slot: int
@@ -51,21 +52,25 @@ class RowStep:
     base: Terms
     ask: Terms
     noisy: bool
+    spread: float = 0.0
 
-    def __call__(self, state: State, x0: Tensor, draw: Callable[[], Tensor]) -> State:
+    def __call__(self, state: State, x0: Tensor, draw: Callable[[], Tensor], v: Tensor | None = None) -> State:
         slot, (keep_x, keep_data) = self.slot, self.keep
         kept = x0 if keep_x == 0 and keep_data == 1 else (keep_x * state.x).add_(x0, alpha=keep_data)
         memory = (*state.memory[:slot], kept, *state.memory[slot + 1 :])
-        columns = (state.base, *memory, draw()) if self.noisy else (state.base, *memory)
+        columns = (state.base, *memory)
+        if self.noisy:
+            columns = (*columns, draw() if v is None or not self.spread else draw() * (self.spread * v).exp())
         base = _combine(self.base, columns)
         return State(base if self.ask is self.base else _combine(self.ask, columns), base, memory)
 
 
-def row_step(keep: Array, slot: int, base: Array, ask: Array) -> RowStep:
+def row_step(keep: Array, slot: int, base: Array, ask: Array, spread: float) -> RowStep:
     """The step of one row."""
     to_base, to_ask = _terms(base), _terms(ask)
     noisy = bool(base[-1] or ask[-1])
-    return RowStep(slot, (float(keep[0]), float(keep[1])), to_base, to_base if to_base == to_ask else to_ask, noisy)
+    moved = to_base, to_base if to_base == to_ask else to_ask
+    return RowStep(slot, (float(keep[0]), float(keep[1])), *moved, noisy, spread)
 
 
 def _terms(line: Array) -> Terms:
@@ -91,20 +96,24 @@ class Rows:
     """The rows at which the items of a batch stand, gathered.
 
     keep (2, B); fresh (M, B): which memory the answer goes to; moves (M + 2, 2, B): for each column
-    its coefficient in the new base and in the next question.
+    its coefficient in the new base and in the next question; spread (B,): the exponent of the noise by v, None where
+    no item heeds it.
     """
 
     keep: Tensor
     fresh: Tensor
     moves: Tensor
+    spread: Tensor | None = None
 
-    def advance(self, state: State, x0: Tensor, noise: Tensor | None) -> State:
+    def advance(self, state: State, x0: Tensor, noise: Tensor | None, v: Tensor | None = None) -> State:
         """Every item one row further, each by its own plan; no branch on values, no synchronisation.
 
         Columns are multiplied, then added one after the other, so an item's bits do not depend on its company.
         """
         ones = (1,) * (x0.ndim - 1)
         keep, fresh, moves = (part.reshape(*part.shape, *ones) for part in (self.keep, self.fresh, self.moves))
+        if noise is not None and v is not None and self.spread is not None:
+            noise = noise * (self.spread.reshape(-1, *ones) * v).exp()
         kept = (keep[0] * state.x).add_(keep[1] * x0)
         memory = tuple(torch.where(mine, kept, old) for mine, old in zip(fresh.unbind(0), state.memory, strict=True))
         columns = (state.base, *memory) if noise is None else (state.base, *memory, noise)
@@ -116,20 +125,20 @@ class Rows:
         return State(ask, base, memory)
 
 
-def pack(keep: Array, slot: Array, base: Array, ask: Array, memories: int) -> Array:
-    """Every row of a plan in one line: keep, which of the memories is fresh, and (base, ask) by columns.
+def pack(keep: Array, slot: Array, base: Array, ask: Array, spread: Array, memories: int) -> Array:
+    """Every row of a plan in one line: keep, which of the memories is fresh, (base, ask) by columns, and spread.
 
-    memories: the width M of the state, at least the plan's own; columns beyond those are zero. (R, 3·M + 6)
+    memories: the width M of the state, at least the plan's own; columns beyond those are zero. (R, 3·M + 7)
     """
     moves = np.zeros((len(slot), memories + 2, 2))
     moves[:, : base.shape[1] - 1] = np.stack([base, ask], axis=2)[:, :-1]
     moves[:, -1] = np.stack([base[:, -1], ask[:, -1]], axis=1)  # the noise column is always the last
     fresh = slot[:, None] == np.arange(memories)
-    return np.concatenate([keep, fresh, moves.reshape(len(slot), -1)], axis=1)
+    return np.concatenate([keep, fresh, moves.reshape(len(slot), -1), spread[:, None]], axis=1)
 
 
 def gather(lines: Array, memories: int, like: Tensor) -> Rows:
-    """The packed row of every item (B, 3·M + 6), on the device of `like` by one transfer."""
+    """The packed row of every item (B, 3·M + 7), on the device of `like` by one transfer."""
     table = send(torch.from_numpy(np.ascontiguousarray(lines.T)).to(like.dtype), like.device)
-    keep, fresh, moves = table.split([2, memories, 2 * (memories + 2)])
-    return Rows(keep, fresh != 0, moves.reshape(memories + 2, 2, -1))
+    keep, fresh, moves, spread = table.split([2, memories, 2 * (memories + 2), 1])
+    return Rows(keep, fresh != 0, moves.reshape(memories + 2, 2, -1), spread[0] if lines[:, -1].any() else None)

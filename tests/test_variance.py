@@ -1,0 +1,115 @@
+"""Learned variance: what a belief's fraction v does to the noise of a plan."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from oracles import PROCESSES
+
+import unnoise as un
+from unnoise.denoise import exact
+from unnoise.denoise.denoiser import Belief
+from unnoise.samplers.plan import Plan
+
+PROCESS = PROCESSES["discrete"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Telling:
+    """A known belief that tells a fraction v besides: everywhere v, or the sine of the question."""
+
+    inner: exact.Normal
+    v: float | None = None
+
+    @property
+    def process(self):
+        return self.inner.process
+
+    def __call__(self, x, level, cond):
+        v = torch.sin(x) if self.v is None else torch.full_like(x, self.v)
+        return Belief(self.inner(x, level, cond).x0, v)
+
+
+LAW = np.array([0.3, -0.2]), np.array([[0.5, 0.2], [0.2, 0.4]])
+KNOWN = exact.Normal(PROCESS, *LAW)
+
+
+@pytest.mark.parametrize("process", ["discrete", "cosine", "flow", "karras", "zero_terminal"])
+def test_the_fraction_goes_from_the_posterior_variance_to_that_of_the_chain(process):
+    """v = 0, or none told, is DDPM with the posterior variance; v = 1 is DDPM with beta; between, the log of either."""
+    process = PROCESSES[process]
+    made = {name: un.plan("ddpm", process, steps=7, variance=name) for name in ("posterior", "beta", "learned")}
+    learned = made["learned"]
+    assert learned.heeds_variance
+    assert not made["beta"].heeds_variance
+    np.testing.assert_array_equal(learned.base, made["posterior"].base)
+    np.testing.assert_allclose(learned.base[:, -1] * np.exp(learned.spread), made["beta"].base[:, -1], rtol=1e-12)
+    assert learned.spread[-1] == 0  # the step onto 0 has no noise to widen
+
+    known = exact.Normal(process, *LAW)
+    found = {v: un.sample(Telling(known, v), learned, (2,), range(16)) for v in (0.0, 0.5, 1.0)}
+    torch.testing.assert_close(found[0.0], un.sample(known, made["posterior"], (2,), range(16)))
+    torch.testing.assert_close(found[0.0], un.sample(known, learned, (2,), range(16)))
+    torch.testing.assert_close(found[1.0], un.sample(known, made["beta"], (2,), range(16)))
+    between = Plan(
+        **{f.name: getattr(learned, f.name) for f in dataclasses.fields(learned) if f.name != "base"}
+        | _scaled(learned, np.exp(learned.spread / 2))
+    )
+    torch.testing.assert_close(found[0.5], un.sample(known, between, (2,), range(16)))
+
+
+def _scaled(plan: Plan, factor: np.ndarray) -> dict[str, np.ndarray]:
+    """The tables of a plan of one memory with its noise column times a factor, and no spread."""
+    base = plan.base.copy()
+    base[:, -1] *= factor
+    return {"base": base, "ask": base, "spread": np.zeros(plan.rows)}
+
+
+def test_both_executors_widen_a_row_by_exp_of_spread_times_v():
+    """Random tables and states in float64: each moves as the row says with its noise times exp(spread·v)."""
+    rng = np.random.default_rng(1)
+    rows, memories = 6, 2
+    base, ask = rng.normal(size=(2, rows, memories + 2))
+    ask[-1] = base[-1]
+    spread = rng.normal(size=rows) * np.array([1, 1, 0, 1, 1, 1])
+    t = np.linspace(0.9, 0.2, rows)
+    keep, slot = rng.normal(size=(rows, 2)), np.arange(rows) % memories * 1.0
+    plan = Plan(t, keep, slot, base, ask, t, np.ones(rows), 0.9, 0.1, spread)
+    for row in range(rows):
+        x, at, x0, z, v, *past = (torch.from_numpy(rng.normal(size=(3, 2))) for _ in range(5 + memories))
+        state = type(plan.begin(x))(x, at, tuple(past))
+        wide = z * torch.exp(spread[row] * v)
+        wanted = plan.specialise()[row](state, x0, lambda wide=wide: wide, None)
+        special = plan.specialise()[row](state, x0, lambda z=z: z, v)
+        gathered = plan.gather([plan] * 3, [row] * 3, memories, x).advance(state, x0, z, v)
+        for found in (special, gathered):
+            torch.testing.assert_close(found.base, wanted.base, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(found.x, wanted.x, rtol=1e-12, atol=1e-12)
+
+
+def test_the_engine_heeds_v_where_a_plan_does_and_nowhere_else():
+    """In one batch: an item whose plan heeds v, one whose plan draws without, one that draws nothing; as if alone."""
+    telling = Telling(KNOWN)
+    plans = [un.plan("ddpm", PROCESS, steps=5, variance="learned"), un.plan("ddpm", PROCESS, steps=5),
+             un.plan("dpmpp_2m", PROCESS, steps=5)]  # fmt: skip
+    engine = un.Engine(telling, sizes=(4,))
+    tickets = {engine.submit(un.Job(plan, (2,), [7])): plan for plan in plans}
+    events = []
+    while engine.busy:
+        events += engine.tick()
+    found = {event.ticket: event.x for event in events if isinstance(event, un.loop.Done)}
+    for ticket, plan in tickets.items():
+        torch.testing.assert_close(found[ticket], un.sample(telling, plan, (2,), [7])[0], rtol=2e-6, atol=2e-6)
+        alone = un.Engine(telling, sizes=(4,)).run(un.Job(plan, (2,), [7]))
+        assert torch.equal(found[ticket], alone[0])
+
+
+def test_a_plan_keeps_its_spread_and_an_older_one_has_none(tmp_path):
+    learned = un.plan("ddpm", PROCESS, steps=4, variance="learned")
+    learned.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == learned != un.plan("ddpm", PROCESS, steps=4)
+    plain = un.plan("ddpm", PROCESS, steps=4)
+    table = plain.to_dict()
+    del table["spread"]
+    assert Plan.from_dict(table) == plain

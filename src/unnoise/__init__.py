@@ -20,6 +20,7 @@ _FACE = {
     "compare": "unnoise.comparison.compare",
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
+    "flow": "unnoise.loop.adaptive",
     "generate": "unnoise.loop.generate",
     "infer": "unnoise.advise.propose",
     "nets": "unnoise.nets:",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from unnoise.denoise import exact as exact
     from unnoise.denoise.denoiser import denoiser as denoiser
     from unnoise.guide.cfg import CFG as CFG
+    from unnoise.loop.adaptive import flow as flow
     from unnoise.loop.engine import Engine as Engine
     from unnoise.loop.engine import Job as Job
     from unnoise.loop.generate import generate as generate

@@ -15,7 +15,7 @@ import torch
 
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
-from unnoise.loop.generate import check_cond, home
+from unnoise.loop.generate import check_cond, check_start, home
 from unnoise.process.level import Level
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
@@ -136,8 +136,7 @@ class Engine:
         """Queues every item of a job, after those that wait. Raises UserError where its parts do not fit."""
         if len(job.seeds) == 0:
             raise UserError("a job needs at least one seed")
-        if job.start is not None and tuple(job.start.shape) != (len(job.seeds), *job.shape):
-            raise UserError(f"start has shape {tuple(job.start.shape)}, expected {(len(job.seeds), *job.shape)}")
+        check_start(job.plan, job.start, (len(job.seeds), *job.shape))
         check_cond(self.denoiser, job.cond or {}, len(job.seeds))
         cond = move(job.cond, self._like)
         ticket = Ticket(self._tickets)

@@ -29,8 +29,7 @@ def generate(
     shape: of one item; seeds: one per item, all that its noise depends on; cond: leaves (B, ...);
     start: x at plan.start (B, *shape) instead of noise; device: of the denoiser if None.
     """
-    if start is not None and tuple(start.shape) != (len(seeds), *shape):
-        raise UserError(f"start has shape {tuple(start.shape)}, expected {(len(seeds), *shape)} (one per seed)")
+    check_start(plan, start, (len(seeds), *shape))
     where, batch = device or home(denoiser), len(seeds)
     like = torch.zeros(0, device=where) if start is None else start.to(where)
     process = denoiser.process
@@ -89,6 +88,17 @@ def innermost(denoiser: Denoiser) -> torch.nn.Module | None:
     if isinstance(net, torch.nn.Module):
         return net
     return None if inner is None else innermost(inner)
+
+
+def check_start(plan: Walk, start: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Raises where what a walk starts with has not the shape expected, or is missing on a walk from data to noise."""
+    if start is None and plan.start < plan.end:
+        raise UserError(
+            f"this plan goes from data (t = {plan.start:.3g}) to noise (t = {plan.end:.3g}): give the data as start, "
+            "alpha·x_0, or take invert"
+        )
+    if start is not None and tuple(start.shape) != shape:
+        raise UserError(f"start has shape {tuple(start.shape)}, expected {shape} (one per seed)")
 
 
 def check_cond(denoiser: Denoiser, cond: Cond, batch: int) -> None:

@@ -41,6 +41,9 @@ def ddim(path: Path, eta: float = 0.0) -> Plan:
     check_eta(eta)
     pen = Pen(path)
     for i in range(path.steps):
+        if eta == 0:
+            pen.first_order(i)
+            continue
         p, q = path.interval(i)
         h = q.lam - p.lam
         fresh = -np.expm1(-2 * h)
@@ -48,7 +51,7 @@ def ddim(path: Path, eta: float = 0.0) -> Plan:
         row = {
             BASE: float(shrink(p, q) * np.exp(log_kept)),
             pen.here: float(-q.alpha * np.expm1(log_kept - h)),
-            NOISE: float(eta * q.sigma * np.sqrt(fresh)) if eta else 0.0,
+            NOISE: float(eta * q.sigma * np.sqrt(fresh)),
         }
         pen.row(p, q, row)
     return pen.plan()

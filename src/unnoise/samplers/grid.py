@@ -14,6 +14,7 @@ Grid: TypeAlias = Callable[[Schedule, int], Array]
 
 RHO = 7.0
 EDM_SPAN = (0.002, 80.0)
+NEAR = 1e-6  # of logSNR: nearer levels are one, computed twice
 
 
 def _ratios(schedule: Schedule, ratios: Array) -> Array:
@@ -113,3 +114,16 @@ def times(grid: str | Sequence[float] | Array, schedule: Schedule, steps: int | 
     if not (np.all(np.diff(result) < 0) and result[0] <= 1 and result[-1] >= 0):
         raise UserError("the times of a grid must fall strictly from at most 1 to at least 0")
     return result
+
+
+def risen(falling: Array, schedule: Schedule) -> Array:
+    """The times of a falling grid from its last to its first: the way from data to noise.
+
+    0, where a rule would divide by sigma, gives way to the least time of the schedule's span, or is left out where
+    the grid has that already. There x is alpha·x_0, to within the span's least noise.
+    """
+    if falling[-1] > 0:
+        return falling[::-1]
+    least = schedule.time(np.array([-2 * np.log(schedule.span[0])]))
+    above = falling[:-1][schedule.logsnr(falling[:-1]) < schedule.logsnr(least) - NEAR]
+    return np.concatenate([least, above[::-1]])

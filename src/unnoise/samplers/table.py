@@ -7,12 +7,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from unnoise.config import UserError, arguments, choose
+from unnoise.config import UserError, arguments, choose, nearest
 from unnoise.process.ladder import Karras
 from unnoise.process.schedule import Schedule
 from unnoise.samplers import ancestral, churn, consistency, deis, dpm, dpmpp, er_sde, euler, langevin, pndm, sa, unipc
 from unnoise.samplers.adams import starts_single
-from unnoise.samplers.grid import times
+from unnoise.samplers.grid import risen, times
 from unnoise.samplers.path import Path
 from unnoise.samplers.plan import Plan
 from unnoise.tensor import Array
@@ -152,12 +152,15 @@ def plan(
     process: HasSchedule,
     steps: int | None = None,
     grid: str | Sequence[float] | Array | None = None,
+    reverse: bool = False,
     **options: Any,
 ) -> Plan:
     """The table of a sampler for a process.
 
     sampler: a name of SAMPLERS; steps: intervals, always; grid: a name of GRIDS, or steps + 1 falling times;
-    options: the rule's own (ddim: eta; ddpm: variance). Raises UserError with the nearest right name.
+    reverse: the same grid from data to noise, from the span's minimum where it ends at 0 (see `risen`): a plan that
+    starts at x = alpha·x_0, for rules that draw no noise; options: the rule's own (ddim: eta; ddpm: variance).
+    Raises UserError with the nearest right name.
     """
     entry: Sampler = choose("sampler", sampler, SAMPLERS)
     schedule = getattr(process, "schedule", None)
@@ -167,7 +170,13 @@ def plan(
     rule_options, _ = arguments(entry.rule, options, {}, f"sampler {sampler}", {"path": None})
     rule_options.pop("path")
     fixed = grid if isinstance(grid, str) else tuple(np.asarray(grid, dtype=np.float64).tolist())
-    return _write(sampler, schedule, steps, fixed, tuple(sorted(rule_options.items())))
+    if reverse and entry.stochastic(**rule_options):
+        still = [name for name, other in SAMPLERS.items() if not other.stochastic()]
+        raise UserError(
+            f"data are walked back to their noise by rules that draw none, and {sampler} draws; "
+            f"{nearest(sampler, still)}"
+        )
+    return _write(sampler, schedule, steps, fixed, reverse, tuple(sorted(rule_options.items())))
 
 
 @lru_cache(maxsize=256)
@@ -176,9 +185,11 @@ def _write(
     schedule: Schedule,
     steps: int | None,
     grid: str | tuple[float, ...],
+    reverse: bool,
     options: tuple[tuple[str, Any], ...],
 ) -> Plan:
-    path = Path.over(schedule, times(grid, schedule, steps))
+    falling = times(grid, schedule, steps)
+    path = Path.over(schedule, risen(falling, schedule) if reverse else falling)
     if path.points[0].sigma == 0:
         raise UserError("sampling starts where there is noise: the first time of the grid has sigma = 0")
     return SAMPLERS[sampler].rule(path, **dict(options))

@@ -17,12 +17,14 @@ _FACE = {
     "Plan": "unnoise.samplers.plan",
     "Run": "unnoise.run",
     "Training": "unnoise.training",
+    "between": "unnoise.process.between",
     "compare": "unnoise.comparison.compare",
     "denoiser": "unnoise.denoise.denoiser",
     "exact": "unnoise.denoise.exact:",
     "flow": "unnoise.loop.adaptive",
     "generate": "unnoise.loop.generate",
     "infer": "unnoise.advise.propose",
+    "invert": "unnoise.loop.inversion",
     "nets": "unnoise.nets:",
     "fit": "unnoise.training",
     "open": "unnoise.run",
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
     from unnoise.loop.engine import Job as Job
     from unnoise.loop.generate import generate as generate
     from unnoise.loop.generate import sample as sample
+    from unnoise.loop.inversion import invert as invert
     from unnoise.process import schedules as schedules
+    from unnoise.process.between import between as between
     from unnoise.process.gaussian import Gaussian as Gaussian
     from unnoise.run import Run as Run
     from unnoise.run import open as open

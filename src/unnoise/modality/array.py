@@ -1,6 +1,7 @@
 """Arrays: signals, fields and volumes of floats or whole numbers, standardised as a whole or by channel."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,6 +54,14 @@ class Array(Modality):
         mean, scale = self._numbers(raw.shape)
         return torch.from_numpy(((raw - mean) / scale).astype(np.float32))
 
+    @property
+    def whole(self) -> bool:
+        return np.dtype(self.dtype).kind in "iub"
+
+    def log_unit(self, shape: tuple[int, ...]) -> float:
+        _, scale = self._numbers((1, *shape))
+        return float(np.broadcast_to(np.log(scale), shape).sum())
+
     def quantise(self, x: Float[Tensor, "B C *sizes"]) -> Raw:
         """In the raw units and type; whole numbers rounded and clipped to the range of their type."""
         mean, scale = self._numbers(tuple(x.shape))
@@ -71,6 +80,15 @@ class Array(Modality):
     def decode(self, x: Float[Tensor, "B C *sizes"]) -> list[Raw]:
         """Arrays with the axes that `layout` names."""
         return list(self.laid(self.quantise(x)))
+
+    def batch(self, things: Sequence[Any]) -> Raw:
+        """Arrays with the axes that `layout` names → (B, C, *sizes)."""
+        raw = np.stack([np.asarray(thing) for thing in things])
+        if not self.layout:
+            return raw
+        if raw.ndim != len(self.layout) + 1:
+            raise UserError(f"layout {self.layout} names {len(self.layout)} axes, and these arrays have {raw.ndim - 1}")
+        return raw[:, None] if "C" not in self.layout else np.moveaxis(raw, 1 + self.layout.index("C"), 1)
 
     def laid(self, raw: Raw) -> Raw:
         """Raw (N, C, *sizes) → (N, ..) with the axes of `layout`, a channel axis that it does not name dropped."""

@@ -1,5 +1,6 @@
 """Pictures: whole numbers low .. high in 1 or 3 channels ↔ [-1, 1]."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import ClassVar
@@ -37,6 +38,10 @@ class Image(Modality):
                 f"got low={self.low} and high={self.high}"
             )
 
+    @property
+    def cell(self) -> float:
+        return 0.0 if self.dequantise else 2 / (self.high - self.low)
+
     def encode(self, raw: Raw, rng: np.random.Generator | None = None) -> Float[Tensor, "B C H W"]:
         """Raw (B, C, H, W) or (B, H, W) → float32 (B, C, H, W)."""
         if raw.ndim == 3:
@@ -52,6 +57,13 @@ class Image(Modality):
             levels += width * (rng.random(levels.shape) - 0.5)
         return torch.from_numpy((levels * (2 / (self.high - self.low)) - 1).astype(np.float32))
 
+    @property
+    def whole(self) -> bool:
+        return True
+
+    def log_unit(self, shape: tuple[int, ...]) -> float:
+        return float(np.prod(shape) * np.log((self.high - self.low) / 2))
+
     def quantise(self, x: Float[Tensor, "B C H W"]) -> Raw:
         """Rounded and clipped to low .. high; (B, C, H, W) in the smallest integer type that holds them."""
         levels = np.rint((to_host(x) + 1) * ((self.high - self.low) / 2)) + self.low
@@ -65,6 +77,15 @@ class Image(Modality):
         share = (self.quantise(x).astype(np.float64) - self.low) / (self.high - self.low)
         bytes_ = np.moveaxis(np.rint(255 * share).astype(np.uint8), 1, -1)
         return [PIL.Image.fromarray(item[..., 0] if item.shape[-1] == 1 else item) for item in bytes_]
+
+    def batch(self, things: Sequence[PIL.Image.Image]) -> Raw:
+        """Pictures of 8 bits, grey or RGB, all of one size → (B, C, H, W), 0 at low and 255 at high."""
+        bytes_ = [np.asarray(thing if thing.mode in ("L", "RGB") else thing.convert("RGB")) for thing in things]
+        if len({item.shape for item in bytes_}) > 1:
+            raise UserError("the pictures of a batch have one size, and are all grey or all in colour")
+        share = np.stack([item[None] if item.ndim == 2 else np.moveaxis(item, -1, 0) for item in bytes_]) / 255
+        levels = np.rint(share * (self.high - self.low)) + self.low
+        return levels.astype(np.promote_types(np.min_scalar_type(self.low), np.min_scalar_type(self.high)))
 
     def show(self, x: Float[Tensor, "B C H W"]) -> list[PIL.Image.Image]:
         """What a person looks at: the pictures."""

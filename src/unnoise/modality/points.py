@@ -77,6 +77,10 @@ class Points(Modality):
             centred = centred + half * rng.uniform(-1, 1, raw.shape)
         return torch.from_numpy((centred / scale).astype(np.float32))
 
+    def log_unit(self, shape: tuple[int, ...]) -> float:
+        _, scale = self._numbers(shape[0])
+        return float(np.broadcast_to(np.log(scale), shape).sum())
+
     def quantise(self, x: Float[Tensor, "B D"]) -> npt.NDArray[np.floating[Any]]:
         """In the raw units and range: float32; where decimals are known, float64 rounded to them."""
         mean, scale = self._numbers(x.shape[1])

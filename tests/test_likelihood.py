@@ -81,7 +81,7 @@ def test_the_signs_of_an_item_are_its_own() -> None:
 
 def test_the_density_is_that_of_what_is_drawn() -> None:
     """On a line the flow is monotone: the mass between two points of noise arrives between their ends."""
-    truth, near = blend(COSINE, 1), 1e-3
+    truth, near = blend(COSINE, 1), 2e-4
     noise = torch.linspace(-3, 3, 41, dtype=torch.float64)[:, None]
     starts = torch.cat([noise - near, noise, noise + near])
     least = least_time(COSINE)

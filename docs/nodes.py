@@ -9,6 +9,7 @@ from typing import Any
 from unnoise.augment import Augment
 from unnoise.data import Source
 from unnoise.denoise.target import Target
+from unnoise.denoise.variance import Variance
 from unnoise.loop.sampling import Sampling
 from unnoise.modality import Modality
 from unnoise.nets import Net
@@ -19,7 +20,7 @@ from unnoise.train import Levels, Objective, TrainConfig, Weight
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- what follows is written by docs/nodes.py -->\n"
-KNOWN = ("self", "shape", "classes", "augment", "path")  # what a node is given by those around it
+KNOWN = ("self", "shape", "classes", "augment", "answers", "cell", "path")  # what a node is given by those around it
 
 SECTIONS: dict[str, tuple[str, Any]] = {
     "data": ("`data`: where items come from", Source),
@@ -28,6 +29,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "schedule": ("`process.schedule`: how fast data is destroyed", Schedule),
     "net": ("`net`: the network", Net),
     "target": ("`target`: what its answer means", Target),
+    "variance": ("`variance`: of a step back: the sampler's own, or learned", Variance),
     "objective": ("`objective`: what training minimises; a critic and an encoder are as `net` unless named", Objective),
     "levels": ("`objective.levels`: which noise levels a batch trains on", Levels),
     "weight": ("`objective.weight`: what an error weighs at each of them", Weight),

@@ -18,6 +18,7 @@ from unnoise.denoise import NetDenoiser
 from unnoise.denoise.closed import Components
 from unnoise.denoise.target import TARGETS, Target
 from unnoise.denoise.truth import truth
+from unnoise.denoise.variance import VARIANCES, Fixed, Variance
 from unnoise.loop.sampling import Sampling
 from unnoise.modality import MODALITIES, Array, Modality, Points
 from unnoise.nets import NETS, Net
@@ -34,6 +35,7 @@ TABLES: Tables = {
     Schedule: SCHEDULES,
     Net: NETS,
     Target: TARGETS,
+    Variance: VARIANCES,
     Objective: OBJECTIVES,
     Levels: LEVELS,
     Weight: WEIGHTS,
@@ -49,6 +51,7 @@ NODES: dict[str, tuple[Any, Any]] = {
     "process": (Gaussian, {"schedule": "cosine"}),
     "net": (Net, None),
     "target": (Target, "velocity"),
+    "variance": (Variance, "fixed"),
     "objective": (Objective, {}),
     "train": (TrainConfig, {}),
     "sample": (Sampling, {}),
@@ -104,6 +107,7 @@ class Recipe:
     augment: Augment
     process: Gaussian
     target: Target
+    variance: Variance
     objective: Objective
     train: TrainConfig
     sampling: Sampling
@@ -140,11 +144,21 @@ class Recipe:
         plain = isinstance(self.modality, (Points, Array)) and self.modality.mean == 0 and self.modality.scale == 1
         return truth(self.source, self.process) if plain else None
 
-    def plan(self, sampling: Sampling) -> Plan:
-        """The table of a way of sampling; UserError where what was trained has no answer to its questions."""
-        made = sampling.plan(self.process)
+    def plan(self, sampling: Sampling, reverse: bool = False) -> Plan:
+        """The table of a way of sampling, or of the same from data to noise.
+
+        UserError where what was trained has no answer to its questions.
+        """
+        if self.objective.once and reverse:
+            raise UserError(f"{self.name} is a generator: it has learned one answer, and no way from data to noise")
+        made = sampling.plan(self.process, reverse)
         if self.objective.once:
             once.check(made)
+        if made.heeds_variance and isinstance(self.variance, Fixed):
+            raise UserError(
+                f"sampler {sampling.sampler} heeds a learned variance, and {self.name} has a fixed one: train it with "
+                "variance=learned, or take variance=posterior or beta"
+            )
         return made
 
     def denoiser(self) -> NetDenoiser:
@@ -155,9 +169,8 @@ class Recipe:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.key(self.train.seed, "weights") >> 1)
-            context = {"shape": self.shape, "classes": len(self.classes), "augment": self.augment.width}
-            net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", context)
-        return NetDenoiser(net, self.process, self.target)
+            net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", _around(self))
+        return NetDenoiser(net, self.process, self.target, self.variance)
 
     def text(self) -> str:
         """The resolved recipe as YAML, a line a node where it fits."""
@@ -251,9 +264,9 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         if key == "data" and given is not None:
             made[key], resolved[key] = given, describe(given, TABLES)
             continue
-        context: dict[str, Any] = {}
+        context: dict[str, Any] = {"cell": made["modality"].cell} if key in ("variance", "objective") else {}
         if key == "objective":  # networks that are trained beside are made as the network itself, unless they say
-            context = {"critic": resolved["net"], "encoder": resolved["net"], "augment": made["augment"].width}
+            context |= {"critic": resolved["net"], "encoder": resolved["net"], "augment": made["augment"].width}
             node = {"kind": DEFAULT[key], **node} if isinstance(node, Mapping) else node
         try:
             made[key], resolved[key] = build(base, node, TABLES, f"{name}: {key}", context)
@@ -272,6 +285,7 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         augment=made["augment"],
         process=made["process"],
         target=made["target"],
+        variance=made["variance"],
         objective=made["objective"],
         train=made["train"],
         sampling=made["sample"],
@@ -283,13 +297,19 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         recipe.plan(recipe.sampling)
     except UserError as error:
         raise UserError(f"{name}: sample: {error}") from None
-    context = {"shape": recipe.shape, "classes": len(recipe.classes), "augment": recipe.augment.width}
-    net, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", context)
+    net, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", _around(recipe))
     try:  # nor what is to be trained beside
         recipe.objective.beside(net)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return recipe
+
+
+def _around(recipe: Recipe) -> dict[str, Any]:
+    """What a network is given by the nodes around it."""
+    answers = 1 if isinstance(recipe.variance, Fixed) else 2
+    known = {"shape": recipe.shape, "classes": len(recipe.classes), "augment": recipe.augment.width}
+    return {**known, "answers": answers}
 
 
 def _absolute(node: Any) -> Any:

@@ -45,6 +45,7 @@ class DiT(Net):
         *,
         classes: int = 0,
         augment: int = 0,
+        answers: int = 1,
         width: int = 64,
         depth: int = 4,
         patch: int = 1,
@@ -58,7 +59,7 @@ class DiT(Net):
         hears: Literal["noise", "nothing"] = "noise",
         magnitude_preserving: bool = False,
     ):
-        super().__init__(shape, classes)
+        super().__init__(shape, classes, answers)
         dims = self.dims("a diffusion transformer")
         embed_width = 4 * width if embed_width is None else embed_width
         if min(width, depth, patch, head_width, embed_width) < 1 or expand <= 0:
@@ -80,14 +81,14 @@ class DiT(Net):
             self.place = Unit(2 * OCTAVES * dims, width)
             self.blocks = nn.ModuleList(PreservingTokenBlock(*options) for _ in range(depth))
             self.modulate = Modulation(embed_width, [width] * (2 * depth + 1))
-            self.last = Unit(width, numbers, silent=True)
+            self.last = Unit(width, answers * numbers, silent=True)
         else:
             self.embedding = Embedding(*ears)
             self.first = linear(numbers, width, preserving=False)
             self.place = nn.Linear(2 * OCTAVES * dims, width, bias=False)
             self.blocks = nn.ModuleList(TokenBlock(*options) for _ in range(depth))
             self.modulate = zero(nn.Linear(embed_width, (6 * depth + 2) * width))
-            self.last = zero(nn.Linear(width, numbers))
+            self.last = zero(nn.Linear(width, answers * numbers))
         self.kept = units(self)
 
     def forward(
@@ -96,7 +97,7 @@ class DiT(Net):
         noise_level: Float[Tensor, "B"],
         cond: Cond,
         sources: Sources = (),
-    ) -> Float[Tensor, "B C *sizes"]:
+    ) -> Float[Tensor, "B told *sizes"]:
         embedding = self.embedding(noise_level, cond)
         numbers = self.modulate(silu(embedding) if self.preserving else F.silu(embedding))
         parts = cells(x.to(next(self.first.parameters()).dtype), self.patch)

@@ -30,6 +30,7 @@ class MLP(Net):
         *,
         classes: int = 0,
         augment: int = 0,
+        answers: int = 1,
         width: int = 256,
         depth: int = 4,
         waves: int | None = None,
@@ -40,7 +41,7 @@ class MLP(Net):
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
     ):
-        super().__init__(shape, classes)
+        super().__init__(shape, classes, answers)
         if min(depth, width, embed_width) < 1:
             raise ValueError(
                 f"a perceptron needs width, depth and embed_width of 1 or more, got {width}, {depth}, {embed_width}"
@@ -56,19 +57,19 @@ class MLP(Net):
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))
         self.modulate = nn.Linear(embed_width, 2 * width * depth)
         self.norm = nn.LayerNorm(width)
-        self.last = nn.Linear(width, size)
+        self.last = nn.Linear(width, answers * size)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
-    ) -> Float[Tensor, "B C *sizes"]:
+    ) -> Float[Tensor, "B told *sizes"]:
         embedding = F.silu(self.embed(noise_level, cond))
         modulation = self.modulate(embedding).chunk(2 * len(self.blocks), dim=1)
         h = self.first(self.waves(x.flatten(1)).to(self.first.weight.dtype))
         for i, block in enumerate(self.blocks):
             h = block(h, modulation[2 * i], modulation[2 * i + 1])
-        return self.last(F.silu(self.norm(h))).reshape(x.shape).to(x.dtype)
+        return self.last(F.silu(self.norm(h))).reshape(len(x), self.answers * x.shape[1], *x.shape[2:]).to(x.dtype)
 
 
 class Block(nn.Module):

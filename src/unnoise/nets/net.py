@@ -22,7 +22,8 @@ class Net(nn.Module):
 
     shape: of one encoded item, without the batch, such as (1, 8, 8) or (2,). A field may be of another size
     where the network is convolutional; its channels stay. classes: how many labels; label `classes` is the
-    null, and stands wherever cond has no "label".
+    null, and stands wherever cond has no "label". answers: fields of the shape of x that are told at a time, one
+    after the other along the channels.
 
     Every network starts at the answer 0: its last layer is zero. `ends` names the parts that touch the data.
     """
@@ -31,20 +32,24 @@ class Net(nn.Module):
     presets: ClassVar[Presets] = {}  # options by the name of a size: `preset` in a recipe
     any_size: ClassVar[bool] = False  # whether a field of other sizes than `shape` may be asked
 
-    def __init__(self, shape: Sequence[int], classes: int = 0):
+    def __init__(self, shape: Sequence[int], classes: int = 0, answers: int = 1):
         super().__init__()
         if not shape or min(shape) < 1:
             raise ValueError(f"a network needs the shape of an item, such as (1, 8, 8), got {tuple(shape)}")
         if classes < 0:
             raise ValueError(f"classes counts the labels: expected 0 or more, got {classes}")
+        if answers < 1:
+            raise ValueError(f"answers counts what a network tells, 1 or more, got {answers}")
         self.shape = tuple(shape)
+        self.answers = answers
         self.classes = classes
         self.kept: Sequence[Constrained] = ()
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
-    ) -> Float[Tensor, "B C *sizes"]:
-        """The answer to x (B, *shape), heard with its noise level (B,) = log(sigma/alpha) in [−12, 12].
+    ) -> Float[Tensor, "B told *sizes"]:
+        """The answer (B, answers·C, *sizes) to x (B, *shape), heard with its noise level (B,) = log(sigma/alpha), which
+        lies in [−12, 12].
 
         cond: leaves (B, ...), of which every network knows "label", int64 (B,) in 0..classes, and "augment",
         (B, augment), what training did to the item; left out, nothing was.

@@ -31,6 +31,7 @@ class ResNet(Net):
         *,
         classes: int = 0,
         augment: int = 0,
+        answers: int = 1,
         width: int = 48,
         depth: int = 5,
         patch: int = 1,
@@ -44,7 +45,7 @@ class ResNet(Net):
         hears: Literal["noise", "nothing"] = "noise",
         magnitude_preserving: bool = False,
     ):
-        super().__init__(shape, classes)
+        super().__init__(shape, classes, answers)
         dims = self.dims("a residual network")
         embed_width = 4 * width if embed_width is None else embed_width
         if min(width, depth, patch, embed_width, groups) < 1:
@@ -62,13 +63,13 @@ class ResNet(Net):
         blocks = [kit.block(width, width, True) for _ in range(depth)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = kit.norm(width)
-        self.last = kit.last(width, numbers)
+        self.last = kit.last(width, answers * numbers)
         self.modulate = kit.modulate(embed_width, [block.modulated for block in blocks])
         self.kept = units(self)
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
-    ) -> Float[Tensor, "B C *sizes"]:
+    ) -> Float[Tensor, "B told *sizes"]:
         modulations = self.modulate(self.kit.silu(self.embedding(noise_level, cond))).chunk(len(self.blocks), dim=1)
         h = arrange(self.first(cells(x.to(next(self.first.parameters()).dtype), self.patch)))
         for block, modulation in zip(self.blocks, modulations, strict=True):

@@ -39,6 +39,7 @@ class UNet(Net):
         *,
         classes: int = 0,
         augment: int = 0,
+        answers: int = 1,
         widths: tuple[int, ...] = (32, 64),
         blocks: int = 2,
         attention: tuple[int, ...] = (),
@@ -53,7 +54,7 @@ class UNet(Net):
         hears: Literal["noise", "nothing"] = "noise",
         magnitude_preserving: bool = False,
     ):
-        super().__init__(shape, classes)
+        super().__init__(shape, classes, answers)
         dims = self.dims("a U-Net")
         if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"a U-Net needs widths, one a level, and blocks >= 1, got {widths} and {blocks}")
@@ -105,7 +106,7 @@ class UNet(Net):
             if level:
                 self.decoder.append(kit.double(width))
         self.norm = kit.norm(width)
-        self.last = kit.last(width, self.shape[0])
+        self.last = kit.last(width, answers * self.shape[0])
         self.modulate = kit.modulate(embed_width, self.modulated)
         self.kept = units(self)
 
@@ -116,7 +117,7 @@ class UNet(Net):
         cond: Cond,
         sources: Sources = (),
         residuals: Sequence[Tensor] = (),
-    ) -> Float[Tensor, "B C *sizes"]:
+    ) -> Float[Tensor, "B told *sizes"]:
         context = self.embed(noise_level, cond, sources)
         h = x.to(next(self.first.parameters()).dtype)
         skips = self.down(h, context)
@@ -151,7 +152,7 @@ class UNet(Net):
 
     def up(
         self, h: Float[Tensor, "B W *small"], skips: Sequence[Tensor], context: "Context"
-    ) -> Float[Tensor, "B C *sizes"]:
+    ) -> Float[Tensor, "B told *sizes"]:
         """The answer, from the middle's and the skips."""
         left = list(skips)
         for part in self.decoder:

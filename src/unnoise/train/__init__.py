@@ -2,6 +2,7 @@
 
 from unnoise.train import checkpoint, history, once, posthoc
 from unnoise.train.augmented import Augmented
+from unnoise.train.bound import Bound
 from unnoise.train.buckets import Bucketed, feed
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.config import TrainConfig
@@ -19,7 +20,7 @@ from unnoise.train.trainer import Diverged, Tick, Trainer
 from unnoise.train.vae import VAE
 from unnoise.train.weights import WEIGHTS, Weight
 
-OBJECTIVES: dict[str, type[Objective]] = {"regression": Regression, "gan": GAN, "vae": VAE}
+OBJECTIVES: dict[str, type[Objective]] = {"regression": Regression, "bound": Bound, "gan": GAN, "vae": VAE}
 
 __all__ = [
     "GAN",
@@ -29,6 +30,7 @@ __all__ = [
     "WEIGHTS",
     "Augmented",
     "Averages",
+    "Bound",
     "Bucketed",
     "ByLevel",
     "Checkpoint",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import nn
 
 from unnoise.denoise import Coefficients, NetDenoiser
+from unnoise.denoise.variance import Learned as LearnedVariance
 from unnoise.nets import Net
 from unnoise.process import Level
 from unnoise.tensor import Array, Cond, Float, Tensor, align
@@ -68,7 +69,8 @@ class Regression(Objective):
     """weight(t)·|F_theta(x_t) − F*|² averaged over the item's valid elements, F* = data·x_0 + noise·eps.
 
     levels: the law of t; weight: the factor at each level. Where cond has a "mask" (B, ..), the elements
-    where it is 0 are not the item's.
+    where it is 0 are not the item's. Of a denoiser that learns its variance the hybrid loss is minimised,
+    L + share·L_vlb  (Nichol & Dhariwal, 2021, Eq. 16): the bound's step back from the same t, with the mean as it is.
     """
 
     levels: Levels = Uniform()  # noqa: RUF009 (frozen)
@@ -92,7 +94,10 @@ class Regression(Objective):
     ) -> Loss:
         t = self.times(denoiser, draws.uniform("level", self.levels.stratify))
         loss = self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
-        return loss if beside is None else loss._replace(minimised=beside.balance(loss.value, loss.noise))
+        if beside is None:
+            return loss
+        more = 0.0 if loss.minimised is None else loss.minimised - loss.value
+        return loss._replace(minimised=beside.balance(loss.value, loss.noise) + more)
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
         """Quantiles (B,) of the levels that are trained, as times."""
@@ -109,8 +114,14 @@ class Regression(Objective):
         """The loss at the given times t (B,) and noise (B, ...)."""
         level = denoiser.process.level(t, x0)
         noise = denoiser.process.constrain(noise, cond)
-        answer, c = denoiser.answer(denoiser.process.corrupt(x0, level, noise), level, cond)
-        return self.judge(answer, c, x0, noise, level, cond)
+        x = denoiser.process.corrupt(x0, level, noise)
+        answer, v, c = denoiser.told(x, level, cond)
+        loss, variance = self.judge(answer, c, x0, noise, level, cond), denoiser.variance
+        if v is None or not isinstance(variance, LearnedVariance):
+            return loss
+        belief = align(c.skip, x) * x + align(c.out, x) * answer.detach().to(x.dtype)
+        nats = variance.loss(denoiser.process.schedule, t, x0, belief, v)
+        return loss._replace(minimised=loss.value + average(nats, cond.get("mask")))
 
     def judge(
         self,

@@ -1,0 +1,185 @@
+"""The variational bound: its terms against closed forms, what a learned variance gains, and where it is told."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from oracles import PROCESSES
+
+from unnoise.config import UserError
+from unnoise.denoise import exact
+from unnoise.denoise.denoiser import Belief
+from unnoise.denoise.variance import Back
+from unnoise.metrics.bound import bound, terms
+from unnoise.modality import Image, Points
+from unnoise.samplers.grid import times
+
+VARIANCES = np.array([0.6, 0.1])  # of normal data with the mean 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """Normal data whose belief tells the very variance of a step back from each time of a chain."""
+
+    process: object
+    chain: np.ndarray
+
+    def __call__(self, x, level, cond):
+        a, s = level.alpha[:, None], level.sigma[:, None]
+        values = torch.from_numpy(VARIANCES).to(x)
+        left = values * s**2 / (a**2 * values + s**2)  # Var(x_0 | x_t)
+        t = level.times
+        at = np.array([int(np.argmin(np.abs(self.chain - one))) for one in t])
+        back = Back.over(self.process.schedule, self.chain[at + 1], t, self.chain[np.maximum(at - 1, 0)], x)
+        gain, spread, deviation = (leaf[:, None] for leaf in (back.gain, back.spread, back.deviation))
+        v = torch.where(back.last[:, None], left.log() / 2 - deviation, torch.log1p(gain * left) / 2) / spread
+        return Belief(a * values / (a**2 * values + s**2) * x, v)
+
+
+def _entropy() -> float:
+    return float(0.5 * np.log(2 * np.pi * np.e * VARIANCES).sum())
+
+
+def _expected(process, chain: np.ndarray, told=None) -> float:
+    """The mean bound over normal data, exactly: a KL is quadratic in (x_0, noise), so signs have its mean."""
+    total, deviations = 0.0, torch.from_numpy(np.sqrt(VARIANCES))
+    denoiser = told or exact.Normal(process, np.zeros(2), np.diag(VARIANCES))
+    signs = torch.tensor(list(itertools.product([1.0, -1.0], repeat=2)), dtype=torch.float64)
+    x0, noise = signs[:, :1] * deviations, signs[:, 1:].expand(4, 2)
+    for step, t in enumerate(chain[:-1]):
+        level = process.level(np.full(4, t), x0)
+        belief = denoiser(process.corrupt(x0, level, noise), level, {})
+        ends = np.full(4, chain[step + 1]), np.full(4, t), np.full(4, chain[max(step - 1, 0)])
+        v = belief.v if told else 0.0
+        total += float(Back.over(process.schedule, *ends, x0).nats(x0, belief.x0, v).sum(1).mean())
+    snr = np.exp(process.schedule.logsnr(np.array(chain[0])))
+    return total + float(snr * VARIANCES.sum() / 2)
+
+
+@pytest.mark.parametrize("name", ["cosine", "discrete", "flow", "karras", "zero_terminal"])
+@pytest.mark.parametrize("steps", [2, 5, 40])
+def test_with_the_variance_that_is_right_the_bound_is_the_entropy_at_any_number_of_steps(name, steps):
+    """Steps back of normal data are normal: told their variance, the chain is the truth but for where it begins."""
+    process = PROCESSES[name]
+    schedule, chain = process.schedule, times("time", process.schedule, steps)
+    signal = np.exp(schedule.logsnr(np.array(1.0))) * VARIANCES  # alpha²·variance/sigma² at t = 1
+    start = 0.5 * (signal - np.log1p(signal)).sum()  # KL(q(x_1) ‖ prior)
+    found = _expected(process, chain, Known(process, chain))
+    assert found - _entropy() == pytest.approx(start, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cosine", "flow", "karras"])
+def test_at_the_posterior_variance_the_bound_falls_to_its_continuous_value(name):
+    """½·∫ L*(snr) d(snr) between the chain's ends, L* the trace of the posterior covariance; from above, order 1."""
+    process = PROCESSES[name]
+    schedule = process.schedule
+    first = schedule.time(-2 * np.log(np.array([0.05])))[0]
+
+    low, high = schedule.logsnr(np.array([0.99, first]))
+    counts = (8, 16, 32, 64, 128)
+    inner = [schedule.time(np.linspace(low, high, steps)) for steps in counts]
+    found = [_expected(process, np.append(grid, 0.0)) for grid in inner]
+    low, high = np.exp([low, high])
+    least = 0.5 * np.log((1 + VARIANCES * high) / (1 + VARIANCES * low)).sum()  # the integral of v/(1 + v·snr)/2
+    left = VARIANCES / (1 + VARIANCES * high)
+    prior = low * VARIANCES.sum() / 2
+    # The last step's deviation depends on the step before it: sigma/alpha·sqrt(1 − e^{−2h}).
+    excess = []
+    for steps, value in zip(counts, found, strict=True):
+        h = (np.log(high) - np.log(low)) / (steps - 1)
+        variance = -np.expm1(-h) / high
+        data = 0.5 * (np.log(2 * np.pi * variance) + left / variance).sum()
+        excess.append(value - prior - least - data)
+    assert all(a > b > 0 for a, b in itertools.pairwise(excess))
+    slopes = np.log2(np.array(excess[:-1]) / excess[1:])
+    assert 0.9 < slopes[-1] < 1.1
+
+
+def test_draws_agree_with_the_closed_form_and_asking_some_steps_agrees_with_asking_all():
+    process, count = PROCESSES["cosine"], 4000
+    data = exact.Normal(process, np.zeros(2), np.diag(VARIANCES))
+    x0 = torch.from_numpy(data.draw(count, 0)).float()
+    chain = times("time", process.schedule, 24)
+    wanted = _expected(process, chain)
+    for asked in (None, 4, 1):
+        found = terms(data, x0, chain, asked=asked).totals
+        assert found.shape == (count,)
+        error = found.std() / np.sqrt(count)
+        assert abs(found.mean() - wanted) < 4 * error
+    known = terms(Known(process, chain), x0, chain, variance="learned").totals
+    assert abs(known.mean() - _entropy()) < 4 * known.std() / np.sqrt(count) + 1e-3
+
+
+def test_a_subsequence_costs_more_and_learned_variance_costs_least():
+    """Over every second, fourth .. time of one chain the bound rises at a fixed variance; the right one stays."""
+    process = PROCESSES["discrete"]
+    whole = times("time", process.schedule, 64)
+    fixed, right = [], []
+    for every in (1, 2, 4, 8, 16):
+        chain = np.append(whole[:-2:every], whole[-2:]) if every > 1 else whole
+        fixed.append(_expected(process, chain))
+        right.append(_expected(process, chain, Known(process, chain)))
+    assert all(b - a > 0.01 for a, b in itertools.pairwise(fixed))
+    np.testing.assert_allclose(right, right[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("v", [0.0, 1.0, -2.0])
+def test_levels_are_told_by_their_probability(v):
+    """The probabilities of all levels sum to one, and each is the area of its cell under the normal law."""
+    from scipy.stats import norm
+
+    process = PROCESSES["cosine"]
+    chain = times("time", process.schedule, 10)
+    modality = Image(low=0, high=16)
+    levels = modality.encode(np.arange(17).reshape(17, 1, 1, 1)).double()
+    t = np.full(17, chain[-2])
+    back = Back.over(process.schedule, np.zeros(17), t, np.full(17, chain[-3]), levels)
+    sd = float((back.deviation + back.spread * v).exp()[0])
+    told = torch.full_like(levels, v) if v else 0.0
+    for mean in (-1.7, -0.3, 0.93):
+        nats = back.nats(levels, torch.full_like(levels, mean), told, modality.cell)[:, 0, 0, 0].numpy()
+        edges = np.concatenate([[-np.inf], -1 + (np.arange(16) + 0.5) / 8, [np.inf]])
+        np.testing.assert_allclose(np.exp(-nats), np.diff(norm.cdf(edges, mean, sd)), atol=1e-14)
+        np.testing.assert_allclose(np.exp(-nats).sum(), 1, rtol=1e-12)
+    # far from its mean a level still has a finite cost, in single precision too
+    far = back.nats(levels.float(), torch.full_like(levels, 3.0).float(), 0.0, modality.cell)
+    assert torch.isfinite(far).all()
+
+
+def test_the_bound_is_told_in_the_units_of_the_data():
+    """Standardised rows: a scale of 2 adds log 2 a coordinate. Whole numbers: a known discrete law is reached."""
+    process = PROCESSES["cosine"]
+    data = exact.Normal(process, np.zeros(2), np.diag(VARIANCES))
+    raw = data.draw(300, 0).astype(np.float32)
+    plain = bound(data, Points(), raw, steps=12)
+    scaled = bound(data, Points(scale=2.0), 2 * raw, steps=12)
+    np.testing.assert_allclose(scaled.nats, plain.nats + 2 * np.log(2), atol=1e-5)
+    parts = plain.parts
+    assert parts["total"] == pytest.approx(parts["prior"] + parts["steps"] + parts["data"], rel=1e-12)
+    assert plain.likelihood.value == pytest.approx(parts["total"])
+
+    # Pixels that are 0, 1 or 2 with known shares: no bound lies below the entropy, and a fine chain is close to it.
+    shares, modality = np.array([0.5, 0.2, 0.3]), Image(low=0, high=2)
+    values = modality.encode(np.arange(3).reshape(3, 1, 1, 1)).numpy().reshape(3, 1, 1, 1)
+    law = exact.Mixture(process, shares, values, np.full((3, 1, 1), 1e-8))
+    items = np.random.default_rng(0).choice(3, size=(6000, 1, 1, 1), p=shares)
+    told = bound(law, modality, items, steps=200, grid="logsnr", asked=20)
+    entropy = -(shares * np.log(shares)).sum() / np.log(2)
+    value, error = told.likelihood.value, told.likelihood.error
+    assert entropy - 4 * error < value < entropy + 4 * error + 0.03
+
+
+def test_mistakes_are_told():
+    process = PROCESSES["cosine"]
+    data = exact.Normal(process, np.zeros(2), np.diag(VARIANCES))
+    raw = np.zeros((3, 2), np.float32)
+    with pytest.raises(UserError, match="tells no variance"):
+        bound(data, Points(), raw, steps=4, variance="learned")
+    with pytest.raises(UserError, match="no variance 'posteriour'; did you mean 'posterior'"):
+        bound(data, Points(), raw, steps=4, variance="posteriour")
+    with pytest.raises(UserError, match="2 steps or more"):
+        bound(data, Points(), raw, steps=1)
+    with pytest.raises(UserError, match="1 to 4 are asked, got 5"):
+        bound(data, Points(), raw, steps=4, asked=5)

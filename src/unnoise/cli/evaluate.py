@@ -44,6 +44,17 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the two files; the run's if silent.")] = None,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(metavar="ode|bound|both", help="How likely held-out items are too, in bits or nats a number."),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of one step of the likelihood's flow; 1e-4 if silent.", show_default=False)
+    ] = None,
+    exact: Annotated[
+        int | None,
+        typer.Option(help="Numbers of an item up to which the flow's trace is exact, not by random signs.", min=0),
+    ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -55,8 +66,10 @@ def evaluate(
     from unnoise import __version__, files
     from unnoise import run as runs
     from unnoise.cli import asking, averages, page
+    from unnoise.cli import likelihood as likelihoods
     from unnoise.report import html
 
+    wanted = likelihoods.wanted(likelihood, tolerance, exact)
     opened = runs.open(run, asking.device(device))
     if ema == "all":
         averages.show(opened, averages.compare(opened))
@@ -78,6 +91,7 @@ def evaluate(
     x = torch.cat(parts)
     told = opened.measure(rules, x)
     sentence = page.verdict(told)
+    likely = likelihoods.measure(opened, wanted, against, count)
     record: dict[str, Any] = {
         "run": str(run),
         "recipe": opened.recipe.name,
@@ -90,6 +104,7 @@ def evaluate(
         "verdict": sentence,
         "measures": [measure.to_json() for measure in told],
         **({} if opened.excess is None else {"excess": opened.excess.record()}),
+        **({"likelihood": [one.record() for one in likely]} if likely else {}),
         "samples": total,
         "seconds": round(meter.seconds, 2),
         "unnoise": __version__,
@@ -97,13 +112,16 @@ def evaluate(
     folder = out or run
     metrics = files.put(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
     asked = {"measures": measures, "features": features, "draws": draws, "count": count}
+    asked |= {"likelihood": likelihood, "tolerance": tolerance, "exact": exact}
     words = ["unnoise", "evaluate", str(run), *_flags(options, against, asked, sampler, steps, grid, guidance, ema)]
-    made = page.report(opened, rules, told, x, plan, how, meter.seconds, shlex.join(words), guidance)
+    made = page.report(opened, rules, told, x, plan, how, meter.seconds, shlex.join(words), guidance, likely)
     report = html.save(made, folder / "report.html")
     if json:
         tell({**record, "files": [str(metrics), str(report)]})
         return
     _table(told)
+    if likely:
+        likelihoods.show(likely)
     say(f"\n{sentence}")
     where = f"the numbers are in {shlex.quote(str(metrics))}. Open {shlex.quote(str(report))}"
     say(f"Drawn in {span(meter.seconds)}; {where}")

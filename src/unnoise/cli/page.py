@@ -10,6 +10,7 @@ import numpy as np
 from unnoise.advise import advice
 from unnoise.cli import asking, averages, pictures, previews
 from unnoise.metrics import Measure, Protocol, match
+from unnoise.metrics.likelihood import Likelihood
 from unnoise.report.html import Averages, Cloud, Film, Neighbour, Report
 from unnoise.report.words import called, figure_of
 from unnoise.run import Run
@@ -62,6 +63,7 @@ def report(
     seconds: float,
     command: str,
     guidance: float | None = None,
+    likelihoods: Sequence[Likelihood] = (),
 ) -> Report:
     """The report of samples x (draws·count, ...) that were measured by `rules`, drawn by `plan` in `seconds`."""
     recipe, labels = run.recipe, None if rules.labels is None else rules.labels[0]
@@ -102,6 +104,7 @@ def report(
         history=pictures.history(run) if run.history else None,
         levels=pictures.levels(run),
         excess=pictures.excess(run),
+        likelihoods=likelihoods,
         averages=_averages(run),
         film=_film(run),
         recipe=recipe.text(),

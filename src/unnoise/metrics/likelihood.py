@@ -11,9 +11,11 @@ import torch
 
 from unnoise import rng
 from unnoise.config import UserError
+from unnoise.data import Items, Source, World
 from unnoise.denoise import Denoiser
 from unnoise.denoise.closed import Components
 from unnoise.loop.adaptive import Adaptive, integrate, least_time
+from unnoise.metrics.lots import stratified
 from unnoise.modality import Image, Modality
 from unnoise.process import Level
 from unnoise.tensor import Array, Cond, Float, Tensor
@@ -21,6 +23,7 @@ from unnoise.tensor import Array, Cond, Float, Tensor
 EXACT = 16  # numbers of an item up to which the trace is taken exactly unless one says otherwise
 PROBES = 2  # beyond: the fewest that tell their own error
 TOLERANCE = 1e-4  # of a step; the error of a density is of its size, in nats a number
+MANY = 1000  # items whose likelihood is told where nobody says how many
 NATS = float(np.log(2))  # in a bit
 
 Prior = Callable[[Tensor], Tensor]  # x_1 (B, *shape) → log-density (B,) in nats
@@ -44,6 +47,7 @@ def log_density(
     seeds: Sequence[int] | None = None,
     prior: Prior | None = None,
     places: int = 64,
+    arrived: Callable[[], None] | None = None,
 ) -> Density:
     """log p(x) of encoded items x (N, ...) under what a denoiser and the probability flow draw.
 
@@ -53,7 +57,7 @@ def log_density(
     differential equations, 2018, Eq. 8; Song et al., 2021, Eq. 39).
     probes: 0 takes the trace exactly, by d products with the Jacobian at each question; K > 0 by K random signs e,
     tr J = E eᵀJe  (Hutchinson, 1990), the same all the way, of each item's seed (0, 1, .. if silent).
-    prior: the log-density of x_1; silent: N(0, sigma(1)²), where sampling starts.
+    prior: the log-density of x_1; silent: N(0, sigma(1)²), where sampling starts. arrived: called for every item.
     """
     if denoiser.process.constraint is not None:
         raise UserError("items under a constraint fill no volume, so they have no density")
@@ -79,6 +83,8 @@ def log_density(
         known = _normal(end, float(sigma[1])) if prior is None else float(prior(one.x[None])[0])
         nats[one.item] = known + volume + one.told.double().cpu().numpy()
         evaluations[one.item] = one.evaluations
+        if arrived is not None:
+            arrived()
     return Density(nats, evaluations)
 
 
@@ -119,7 +125,7 @@ def _normal(x: Tensor, deviation: float) -> float:
 class Likelihood:
     """−log p of N items in nats, in the units of the raw data: nats (N, P) by P estimates each, without bias.
 
-    way: "flow" or "bound"; numbers: of an item; whole: whether raw data are whole numbers: then it bounds −log P of
+    way: "ode" or "bound"; numbers: of an item; whole: whether raw data are whole numbers: then it bounds −log P of
     the very item from above, by its mean over the unit cell around it. least (N,): −log p under the true law, where
     one is known. text: how it was measured.
     """
@@ -207,12 +213,14 @@ def by_flow(
     seed: int = 0,
     truth: Components | None = None,
     device: torch.device | str = "cpu",
+    arrived: Callable[[], None] | None = None,
 ) -> Likelihood:
     """−log p of raw items (N, ...) in raw units, by the probability flow.
 
     Whole numbers are dequantised, `draws` times each: P(raw) is the integral of p over the unit cell around raw, and
     −log P(raw) <= −E log p(raw + u), u uniform over the cell (Theis et al., A note on the evaluation of generative
-    models, 2016, Eq. 4). exact: numbers of an item up to which the trace is exact, not by `probes`.
+    models, 2016, Eq. 4). exact: numbers of an item up to which the trace is exact, not by `probes`. arrived: called
+    for every item of every draw.
     """
     if len(raw) < 1 or draws < 1 or probes < 1:
         raise UserError(f"a likelihood takes items, draws and probes, got {len(raw)}, {draws} and {probes}")
@@ -225,7 +233,7 @@ def by_flow(
         size = int(np.prod(x.shape[1:]))
         used = 0 if size <= exact else probes
         seeds = [rng.key("likelihood", seed, draw, i) for i in range(len(x))]
-        made = log_density(denoiser, x, cond, how, probes=used, seeds=seeds)
+        made = log_density(denoiser, x, cond, how, probes=used, seeds=seeds, arrived=arrived)
         found.append(-made.nats + modality.log_unit(tuple(x.shape[1:])))
         asked.append(made.evaluations)
     trace = f"{used} random signs" if used else "exact"
@@ -236,7 +244,7 @@ def by_flow(
     )
     least = None if truth is None else _least(truth, modality, raw)
     nats = np.concatenate(found, axis=1)
-    return Likelihood("flow", nats, size, whole, text, float(np.mean(asked)), used, least)
+    return Likelihood("ode", nats, size, whole, text, float(np.mean(asked)), used, least)
 
 
 def _least(truth: Components, modality: Modality, raw: npt.NDArray[Any]) -> Array | None:
@@ -250,6 +258,20 @@ def _least(truth: Components, modality: Modality, raw: npt.NDArray[Any]) -> Arra
     return nats + modality.log_unit(tuple(x.shape[1:]))
 
 
+def held_out(source: Source, against: str, count: int | None = None) -> Items:
+    """Items of a part to ask about: all of a finite source's, stratified where there are more than `count`.
+
+    Of a world, the first of its part: MANY where the count is silent, which all other sources keep to as well.
+    """
+    items = source.split(against)
+    if count is not None and count > len(items):
+        raise UserError(f"{against} holds {len(items)} items, fewer than the {count} asked")
+    count = min(count or MANY, len(items))
+    if isinstance(source, World):
+        return Items(*items.take(np.arange(count)))
+    return items if count == len(items) else Items(*items.take(stratified(items, count, 0)))
+
+
 def dequantised(modality: Modality, raw: npt.NDArray[Any], draw: np.random.Generator) -> Tensor:
     """Raw items encoded: whole numbers with u added, uniform over the unit cell; others as training encodes them."""
     if isinstance(modality, Image):
@@ -259,4 +281,4 @@ def dequantised(modality: Modality, raw: npt.NDArray[Any], draw: np.random.Gener
     return modality.encode(raw, draw)
 
 
-__all__ = ["EXACT", "PROBES", "TOLERANCE", "Density", "Likelihood", "by_flow", "dequantised", "log_density"]
+__all__ = ["EXACT", "PROBES", "TOLERANCE", "Density", "Likelihood", "by_flow", "dequantised", "held_out", "log_density"]

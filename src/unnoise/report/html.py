@@ -13,6 +13,7 @@ import numpy as np
 
 from unnoise import files
 from unnoise.config import UserError
+from unnoise.metrics.likelihood import Likelihood
 from unnoise.metrics.measure import Measure
 from unnoise.report import beliefs, curves, embed, films, grids, panels, style, tables, trajectories
 from unnoise.report.beliefs import Excess
@@ -97,6 +98,7 @@ class Report:
     history: History | None = None
     levels: Levels | None = None
     excess: Excess | None = None
+    likelihoods: Sequence[Likelihood] = ()  # of held-out items, by the flow and by the bound
     averages: Averages | None = None
     film: Film | None = None
     recipe: str = ""  # YAML, resolved
@@ -115,6 +117,7 @@ def page(report: Report) -> str:
     sections = [
         _measures(report),
         _excess(report),
+        _likelihoods(report),
         _samples(report),
         _cloud(report),
         _columns_of(report),
@@ -200,6 +203,31 @@ def _excess(report: Report) -> str:
             f"The law of these data is known, and with it the best belief there can be. {found.told} An excess of 0 is "
             "perfect: it falls with every improvement, and no copying of training items lowers it."
         ),
+    )
+
+
+def _likelihoods(report: Report) -> str:
+    if not report.likelihoods:
+        return ""
+    told = [(called(one.record()["name"]), one) for one in report.likelihoods]
+    known = any(one.gap for _, one in told)
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(name)}<small>lower is better</small></th>'
+        f'<td class="number" data-name="mean">{escape(figure_of(one.value, one.error))}</td>'
+        f'<td data-name="unit">{escape(one.unit)}</td>'
+        + (f'<td class="number" data-name="above the least">{escape(figure_of(*one.gap))}</td>' if one.gap else "")
+        + "</tr>"
+        for name, one in told
+    )
+    protocols = "".join(f"<dt>{escape(name)}</dt><dd>{escape(one.text)}</dd>" for name, one in told)
+    return section(
+        "How likely it finds real items",
+        '<table class="measures"><thead><tr><th scope="col">−log p of held-out items</th>'
+        '<th scope="col" class="number">mean</th><th scope="col">unit</th>'
+        + ('<th scope="col" class="number">above the least possible</th>' if known else "")
+        + f"</tr></thead>\n<tbody>\n{rows}\n</tbody></table>",
+        note("± is the standard error of the mean over items. No samples had a part in these numbers."),
+        f"<details><summary>How each was measured</summary><dl>{protocols}</dl></details>",
     )
 
 

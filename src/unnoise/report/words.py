@@ -11,6 +11,8 @@ NAMES = {
     "frechet": "Fréchet distance",
     "inception_score": "Inception Score",
     "kid": "Kernel Inception distance",
+    "likelihood_bound": "By the variational bound",
+    "likelihood_ode": "By the probability flow",
     "mmd": "MMD²",
     "near_copies": "Near-copies",
     "sliced_wasserstein": "Sliced Wasserstein distance",

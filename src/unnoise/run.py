@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,19 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from unnoise.config import UserError, nearest
+from unnoise import rng
+from unnoise.config import UserError, choose, nearest
 from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
+from unnoise.denoise.variance import Learned
 from unnoise.guide import CFG
-from unnoise.loop import Done, Engine, Event, Failed, Job, Sampling, generate, sample
+from unnoise.loop import Adaptive, Done, Engine, Event, Failed, Job, Sampling, generate, sample
+from unnoise.loop.inversion import begin
 from unnoise.metrics import Features, Measure, Protocol, protocol
+from unnoise.metrics.bound import bound
 from unnoise.metrics.excess import Excess, excess
+from unnoise.metrics.likelihood import EXACT, Likelihood, by_flow
+from unnoise.metrics.likelihood import held_out as held_out_items
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import Plan
 from unnoise.tensor import Array, Tensor, align
@@ -32,6 +38,8 @@ CLOCK = "clock.jsonl"  # how long training took, tick by tick: no fact of the tr
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 COMPARED = (0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2)  # widths of averages, where they are compared
 PART = 4096  # samples that become raw items at a time
+WAYS = {"ode": "ode", "bound": "bound"}  # to a likelihood
+ASKED = 100  # steps of a chain that an item is asked about for the bound, at most
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
@@ -375,6 +383,34 @@ def read(folder: Path) -> Recipe:
         nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         nodes = None
+    def likelihood(
+        self,
+        way: str = "ode",
+        raw: Any = None,
+        *,
+        how: Adaptive | None = None,
+        exact: int = EXACT,
+        arrived: Callable[[], None] | None = None,
+    ) -> Likelihood:
+        """−log p of a raw batch, none of whose conditions are told: by the flow ("ode"), or by the bound of its chain.
+
+        raw: the test part if silent, at most 1000 items; how, exact, arrived: of the flow, see `metrics.likelihood`.
+        """
+        recipe = self.recipe
+        if recipe.objective.once:
+            raise UserError(
+                f"{recipe.name} is asked once: a generator has no density that a flow or a bound would tell"
+            )
+        raw = held_out_items(recipe.source, "test").items if raw is None else raw
+        cond = {name: leaf.to(self.device) for name, leaf in self.labels(None, len(raw)).items()}
+        given = (self.denoiser, recipe.modality, raw, cond)
+        if choose("way to a likelihood", way, WAYS) == "bound":
+            variance = "learned" if isinstance(self.denoiser.variance, Learned) else "posterior"
+            steps = recipe.process.schedule.steps
+            asked = min(steps, ASKED)
+            return bound(*given, steps=steps, asked=asked, variance=variance, device=self.device).likelihood
+        return by_flow(*given, how=how, exact=exact, truth=recipe.truth, device=self.device, arrived=arrived)
+
     if not isinstance(nodes, dict):
         raise UserError(f"{path} is damaged: it holds no recipe")
     return resolve(str(nodes.get("name", folder.name)), nodes, facts(folder))

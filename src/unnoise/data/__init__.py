@@ -13,6 +13,7 @@ from unnoise.data.mnist import Mnist
 from unnoise.data.patches import Patches
 from unnoise.data.pictures import Decodable, Pictures
 from unnoise.data.points import Checkerboard, Classes2d, Gaussians8, Moons, Plane, Spiral, SwissRoll
+from unnoise.data.scenes import Scenes
 from unnoise.data.shapes import Shapes
 from unnoise.data.source import SPLITS, Items, Source, World, join
 from unnoise.data.standard import settled, standard
@@ -22,7 +23,7 @@ from unnoise.reading.progress import watching
 SOURCES: dict[str, type[Source]] = {
     source.name: source
     for source in (
-        Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Fields, Shapes,
+        Digits, Spiral, SwissRoll, Moons, Gaussians8, Checkerboard, Classes2d, Mixture, Fields, Shapes, Scenes,
         Table, Array, Bundled, Pictures, Patches, Cifar10, Mnist, Celeba, Dataset,
     )
 }  # fmt: skip
@@ -49,6 +50,7 @@ __all__ = [
     "Patches",
     "Pictures",
     "Plane",
+    "Scenes",
     "Shapes",
     "Source",
     "Spiral",

@@ -1,23 +1,16 @@
 """Drawn pictures of one filled shape each, with label, size and position known exactly."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError
+from unnoise.data.outlines import KINDS, cover
 from unnoise.data.source import Items, Raw, World
 from unnoise.rng import host
 from unnoise.tensor import Array
-
-SAMPLES = 64  # points at which an edge pixel is sampled
-_CHUNK = 1 << 22  # numbers held at once while drawing
-
-# A shape is the set where the largest of some distances is negative: half planes n·p − d·size for the
-# polygons, |p| − size/2 for the circle, p measured from the centroid with y downwards.
-_SQUARE = np.array([[1, 0, 0.5], [-1, 0, 0.5], [0, 1, 0.5], [0, -1, 0.5]])
-_TRIANGLE = np.array([[np.sin(a), np.cos(a), 12**-0.5] for a in 2 * np.pi / 3 * np.arange(3)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +38,7 @@ class Shapes(World):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return ("circle", "square", "triangle")
+        return KINDS[:3]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,11 +58,11 @@ class Shapes(World):
         size = self.smallest + (self.largest - self.smallest) * u[:, 1]
         edge = size[:, None] / np.sqrt(3)  # the farthest reach of the three, a corner of the triangle
         position = edge + (1 - 2 * edge) * u[:, 2:4]
-        cover = _cover(label, size * self.side, position * self.side, self.side)
+        covered = _cover(label, size * self.side, position * self.side, self.side)
         colour = _hue(u[:, 4]) if self.channels == 3 else np.ones((n, 1), np.float32)
         items = np.empty((n, self.channels, self.side, self.side), np.uint8)
         for channel in range(self.channels):
-            items[:, channel] = np.rint(255 * colour[:, channel, None, None] * cover)
+            items[:, channel] = np.rint(255 * colour[:, channel, None, None] * covered)
         cond: dict[str, Raw] = {
             "label": label,
             "size": size.astype(np.float32),
@@ -86,44 +79,12 @@ def _hue(u: Array) -> npt.NDArray[np.float32]:
 
 def _cover(label: npt.NDArray[np.int64], size: Array, centre: Array, side: int) -> npt.NDArray[np.float32]:
     """The covered share of each pixel (N, side, side); size (N,) and centre (N, 2) in pixels."""
-    grid = (np.arange(side) + 0.5).astype(np.float32)
-    # A rank-1 lattice: no two points share a row or a column, so upright edges have 64 greys, not 8.
-    place = np.arange(SAMPLES)
-    inner_x, inner_y = (((axis + 0.5) / SAMPLES - 0.5).astype(np.float32) for axis in (place, 19 * place % SAMPLES))
     out = np.empty((len(label), side, side), np.float32)
-    step = max(1, _CHUNK // (4 * side * side))
-    for first in range(0, len(label), step):
-        rows = slice(first, first + step)
-        for kind in range(3):
-            which = first + np.flatnonzero(label[rows] == kind)
-            x = (grid - centre[which, :1].astype(np.float32))[:, None, :]
-            y = (grid - centre[which, 1:].astype(np.float32))[:, :, None]
-            scale = size[which, None, None].astype(np.float32)
-            depth = _depth(kind, x, y, scale)
-            cover = (depth < 0).astype(np.float32)
-            # The distances are 1-Lipschitz: only pixels whose centre is nearer than half a diagonal can
-            # be cut by the edge, and only those are sampled.
-            item, row, column = np.nonzero(np.abs(depth) < 0.7072)
-            fine = _depth(
-                kind,
-                x[item, 0, column, None] + inner_x,
-                y[item, row, 0, None] + inner_y,
-                scale[item, 0],
-            )
-            cover[item, row, column] = (fine < 0).mean(axis=1)
-            out[which] = cover
+    for kind in range(3):
+        which = np.flatnonzero(label == kind)
+        corner = np.zeros((len(which), 2), np.int64)
+        out[which] = cover(kind, size[which], centre[which], corner, side)
     return out
-
-
-def _depth(kind: int, x: Any, y: Any, size: Any) -> npt.NDArray[np.float32]:
-    """The largest of the shape's distances, negative inside; x, y and size broadcast."""
-    if kind == 0:
-        return np.hypot(x, y) - size / 2
-    planes = (_SQUARE if kind == 1 else _TRIANGLE).astype(np.float32)
-    depth = planes[0, 0] * x + planes[0, 1] * y - planes[0, 2] * size
-    for n_x, n_y, distance in planes[1:]:
-        depth = np.maximum(depth, n_x * x + n_y * y - distance * size)
-    return depth
 
 
 __all__ = ["Shapes"]

@@ -20,7 +20,7 @@ from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.denoise.variance import Learned
 from unnoise.guide import CFG
-from unnoise.loop import Adaptive, Done, Engine, Event, Failed, Job, Sampling, generate, sample
+from unnoise.loop import Adaptive, Done, Engine, Event, Failed, Job, Sampling, adaptive, generate, sample
 from unnoise.loop.inversion import begin
 from unnoise.metrics import Features, Measure, Protocol, protocol
 from unnoise.metrics.bound import bound
@@ -28,7 +28,7 @@ from unnoise.metrics.excess import Excess, excess
 from unnoise.metrics.likelihood import EXACT, Likelihood, by_flow
 from unnoise.metrics.likelihood import held_out as held_out_items
 from unnoise.recipe import Facts, Recipe, resolve
-from unnoise.samplers import Plan
+from unnoise.samplers import SAMPLERS, Plan
 from unnoise.tensor import Array, Tensor, align
 from unnoise.train import HeldOut, Regression, checkpoint, fit, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
@@ -195,6 +195,70 @@ class Run:
         """The recipe's plan, or with parts replaced as in `sampling`."""
         return self.recipe.plan(self.sampling(sampler, steps, grid, **options))
 
+    def rising(
+        self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
+    ) -> tuple[Sampling, Plan]:
+        """A way from data to noise, and its plan: as in `sampling`, and heun where the recipe's sampler draws noise."""
+        how = self.sampling(sampler, steps, grid, **options)
+        if sampler is None and SAMPLERS[how.sampler].stochastic(**(how.options or {})):
+            how = self.sampling("heun", steps, grid, **options)
+        return how, self.recipe.plan(how, reverse=True)
+
+    def invert(
+        self,
+        raw: Any,
+        sampler: str | None = None,
+        steps: int | None = None,
+        grid: str | None = None,
+        label: Label = None,
+        guidance: float | None = None,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """The noise of real items: x (n, ...) where sampling by the same settings starts, `sample(.., start=x)`.
+
+        raw: a list of raw things as `sample` gives them, or a raw batch; label: what each is, as in `sample`;
+        seeds: one each, for noise within rounded levels as in training and for the least noise of the start, so that
+        what comes out has the law of noise (see `loop.inversion`); silent: the items as they are.
+        """
+        _, plan = self.rising(sampler, steps, grid, **options)
+        x = self.begin(raw, plan.start, seeds)
+        return collect(self.draw(range(len(x)), plan, label, guidance, x), len(x))
+
+    def begin(self, raw: Any, t: float, seeds: Sequence[int] | None = None) -> Tensor:
+        """Where the way of raw things to noise begins, at a time t of little noise."""
+        return begin(self.recipe.process, self.encode(raw, seeds), t, seeds)
+
+    def encode(self, raw: Any, seeds: Sequence[int] | None = None) -> Tensor:
+        """Raw things, or a raw batch, as the model sees them, x_0 (n, ...); seeds: dequantised, as in training."""
+        modality = self.recipe.modality
+        items = raw if isinstance(raw, np.ndarray) else modality.batch(raw)
+        if len(items) == 0 or (seeds is not None and len(seeds) != len(items)):
+            raise UserError(f"an item is needed for each seed, got {len(items)} items and {len(seeds or ())} seeds")
+        if seeds is None:
+            x0 = modality.encode(items)
+        else:
+            each = (modality.encode(items[i : i + 1], rng.host("encode", seed)) for i, seed in enumerate(seeds))
+            x0 = torch.cat(list(each))
+        if tuple(x0.shape[1:]) != self.recipe.shape:
+            raise UserError(f"{self.recipe.name} knows items of shape {self.recipe.shape}, got {tuple(x0.shape[1:])}")
+        return x0
+
+    def way(
+        self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
+    ) -> Plan | Adaptive:
+        """As `plan`; and the adaptive flow, which is no table, where the sampler is "adaptive"."""
+        if sampler != "adaptive":
+            return self.plan(sampler, steps, grid, **options)
+        if steps is not None or grid is not None:
+            raise UserError("adaptive finds its steps by itself: instead of steps and a grid give tolerance=1e-5")
+        if self.recipe.objective.once:
+            raise UserError(f"{self.recipe.name} is asked once, and there is no flow to follow")
+        for name in options:
+            if name not in (known := ("tolerance", "evaluations")):
+                raise UserError(f"sampler 'adaptive' has no option '{name}'; {nearest(name, known)}")
+        return Adaptive(**options)
+
     def labels(self, label: Label, count: int) -> dict[str, Tensor]:
         """The condition for `count` samples: one label for all, or one each; by number or by name. None: the null."""
         classes = self.recipe.classes
@@ -234,13 +298,19 @@ class Run:
     def draw(
         self,
         seeds: Sequence[int],
-        plan: Plan | None = None,
+        plan: Plan | Adaptive | None = None,
         label: Label = None,
         guidance: float | None = None,
         start: Tensor | None = None,
         shape: tuple[int, ...] | None = None,
     ) -> Generator[Event]:
         """Events of the engine, step by step, until a sample of every seed is done."""
+        if isinstance(plan, Adaptive):
+            denoiser, cond, places = self.guided(guidance), self.labels(label, len(seeds)), self.batch
+            yield from adaptive.draw(
+                denoiser, plan, shape or self.recipe.shape, seeds, cond, start, self.device, places
+            )
+            return
         sizes = tuple(2**k for k in range(2, self.batch.bit_length()))
         engine = Engine(self.guided(guidance), self.batch, sizes, self.device)
         cond = self.labels(label, len(seeds))
@@ -267,10 +337,10 @@ class Run:
         each; guidance: the weight, 1 for none; start: x at the plan's start; options: the sampler's own.
         """
         if seeds is None:
-            seeds = range(16 if n is None else n)
+            seeds = range((16 if start is None else len(start)) if n is None else n)
         elif n is not None and n != len(seeds):
             raise UserError(f"{n} samples of {len(seeds)} seeds: give n or seeds, or as many seeds as samples")
-        events = self.draw(seeds, self.plan(sampler, steps, grid, **options), label, guidance, start)
+        events = self.draw(seeds, self.way(sampler, steps, grid, **options), label, guidance, start)
         x = collect(events, len(seeds))
         return self.recipe.modality.decode(x) if raw else x
 
@@ -334,6 +404,34 @@ class Run:
             return None
         return excess(self.denoiser, recipe.truth, recipe.source, recipe.modality, device=self.device)
 
+    def likelihood(
+        self,
+        way: str = "ode",
+        raw: Any = None,
+        *,
+        how: Adaptive | None = None,
+        exact: int = EXACT,
+        arrived: Callable[[], None] | None = None,
+    ) -> Likelihood:
+        """−log p of a raw batch, none of whose conditions are told: by the flow ("ode"), or by the bound of its chain.
+
+        raw: the test part if silent, at most 1000 items; how, exact, arrived: of the flow, see `metrics.likelihood`.
+        """
+        recipe = self.recipe
+        if recipe.objective.once:
+            raise UserError(
+                f"{recipe.name} is asked once: a generator has no density that a flow or a bound would tell"
+            )
+        raw = held_out_items(recipe.source, "test").items if raw is None else raw
+        cond = {name: leaf.to(self.device) for name, leaf in self.labels(None, len(raw)).items()}
+        given = (self.denoiser, recipe.modality, raw, cond)
+        if choose("way to a likelihood", way, WAYS) == "bound":
+            variance = "learned" if isinstance(self.denoiser.variance, Learned) else "posterior"
+            steps = recipe.process.schedule.steps
+            asked = min(steps, ASKED)
+            return bound(*given, steps=steps, asked=asked, variance=variance, device=self.device).likelihood
+        return by_flow(*given, how=how, exact=exact, truth=recipe.truth, device=self.device, arrived=arrived)
+
     def evaluate(self, against: str = "test") -> list[Measure]:
         """The table of the standard protocol of this run's data, each measure beside its floor."""
         rules = self.protocol(against)
@@ -383,34 +481,6 @@ def read(folder: Path) -> Recipe:
         nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         nodes = None
-    def likelihood(
-        self,
-        way: str = "ode",
-        raw: Any = None,
-        *,
-        how: Adaptive | None = None,
-        exact: int = EXACT,
-        arrived: Callable[[], None] | None = None,
-    ) -> Likelihood:
-        """−log p of a raw batch, none of whose conditions are told: by the flow ("ode"), or by the bound of its chain.
-
-        raw: the test part if silent, at most 1000 items; how, exact, arrived: of the flow, see `metrics.likelihood`.
-        """
-        recipe = self.recipe
-        if recipe.objective.once:
-            raise UserError(
-                f"{recipe.name} is asked once: a generator has no density that a flow or a bound would tell"
-            )
-        raw = held_out_items(recipe.source, "test").items if raw is None else raw
-        cond = {name: leaf.to(self.device) for name, leaf in self.labels(None, len(raw)).items()}
-        given = (self.denoiser, recipe.modality, raw, cond)
-        if choose("way to a likelihood", way, WAYS) == "bound":
-            variance = "learned" if isinstance(self.denoiser.variance, Learned) else "posterior"
-            steps = recipe.process.schedule.steps
-            asked = min(steps, ASKED)
-            return bound(*given, steps=steps, asked=asked, variance=variance, device=self.device).likelihood
-        return by_flow(*given, how=how, exact=exact, truth=recipe.truth, device=self.device, arrived=arrived)
-
     if not isinstance(nodes, dict):
         raise UserError(f"{path} is damaged: it holds no recipe")
     return resolve(str(nodes.get("name", folder.name)), nodes, facts(folder))

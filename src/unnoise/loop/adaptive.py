@@ -19,7 +19,8 @@ import torch
 
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Denoiser
-from unnoise.loop.generate import check_cond
+from unnoise.loop.engine import Done, Event, Step, Ticket
+from unnoise.loop.generate import check_cond, home
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
 from unnoise.process.schedule import Schedule
@@ -121,6 +122,30 @@ def follow(
     last = end if end > 0 else least_time(denoiser.process)
     for one in integrate(denoiser.process, believe, x, start, last, how, cond, places=places):
         yield one if end > 0 else one._replace(x=one.x0)
+
+
+def draw(
+    denoiser: Denoiser,
+    how: Adaptive,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    cond: Cond | None = None,
+    start: Tensor | None = None,
+    device: torch.device | str | None = None,
+    places: int = PLACES,
+) -> Iterator[Event]:
+    """Samples as the engine tells of them: a Step, whose row is what the item took in all, and Done.
+
+    start: x at t = 1 (B, *shape) instead of noise; the rest as of `loop.sample`.
+    """
+    like = torch.zeros(0, device=device or home(denoiser))
+    if start is not None and tuple(start.shape) != (len(seeds), *shape):
+        raise UserError(f"start has shape {tuple(start.shape)}, expected {(len(seeds), *shape)} (one per seed)")
+    given = move(cond, like)
+    x = denoiser.process.prior(shape, seeds, like, 1.0, given) if start is None else start.to(like)
+    for one in follow(denoiser, x, 1.0, 0.0, how, cond, places):
+        yield Step(Ticket(0), one.item, one.evaluations, one.evaluations, one.x0)
+        yield Done(Ticket(0), one.item, one.x)
 
 
 def least_time(process: Gaussian) -> float:
@@ -331,4 +356,4 @@ def _where(kept: Tensor, new: Pair, old: Pair) -> Pair:
     return z, told
 
 
-__all__ = ["Adaptive", "Arrived", "Field", "flow", "follow", "integrate", "least_time"]
+__all__ = ["Adaptive", "Arrived", "Field", "draw", "flow", "follow", "integrate", "least_time"]

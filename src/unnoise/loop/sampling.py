@@ -17,6 +17,6 @@ class Sampling:
     guidance: float = 1.0
     options: dict[str, Any] | None = None
 
-    def plan(self, process: HasSchedule) -> Plan:
-        """The table of it all for a process."""
-        return plan(self.sampler, process, self.steps, self.grid, **(self.options or {}))
+    def plan(self, process: HasSchedule, reverse: bool = False) -> Plan:
+        """The table of it all for a process; reverse: from data to noise."""
+        return plan(self.sampler, process, self.steps, self.grid, reverse, **(self.options or {}))

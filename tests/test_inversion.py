@@ -34,7 +34,7 @@ def test_every_deterministic_rule_keeps_its_order_on_the_way_to_noise(rule):
 
 @pytest.mark.parametrize("rule", list(every(stochastic=True)), ids=named)
 def test_a_rule_that_draws_noise_is_not_walked_back(rule):
-    with pytest.raises(UserError, match=f"rules that draw none, and {rule[0]} draws"):
+    with pytest.raises(UserError, match=f"a rule that draws none, and {rule[0]} draws"):
         un.plan(rule[0], PROCESSES["cosine"], 8, reverse=True, **rule[1])
 
 

@@ -14,6 +14,7 @@ from unnoise.cli.compare import compare
 from unnoise.cli.conformance import conformance
 from unnoise.cli.doctor import doctor
 from unnoise.cli.evaluate import evaluate
+from unnoise.cli.invert import invert
 from unnoise.cli.look import look
 from unnoise.cli.measure import measure
 from unnoise.cli.nets import nets
@@ -34,6 +35,7 @@ app = typer.Typer(
 for command in (train, sample, evaluate, compare, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
+app.command()(invert)
 app.command()(recipes)
 app.command()(nets)
 app.command()(measure)

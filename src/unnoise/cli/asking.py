@@ -110,4 +110,10 @@ def called(settings: dict[str, Any]) -> str:
     return ", ".join([settings["sampler"], f"{settings['steps']} steps", *(f"{k} {v}" for k, v in rest.items())])
 
 
-__all__ = ["asked", "averaged", "called", "device", "features", "measures", "plan_of"]
+def filed(settings: dict[str, Any]) -> str:
+    """The settings of a plan as part of a file's name: heun-18-karras-eta-0.5."""
+    rest = [f"{key}-{value}" for key, value in settings.items() if key not in ("sampler", "steps")]
+    return "-".join([str(settings["sampler"]), str(settings["steps"]), *rest]).replace("/", "_").replace(" ", "")
+
+
+__all__ = ["asked", "averaged", "called", "device", "features", "filed", "measures", "plan_of"]

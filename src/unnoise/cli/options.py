@@ -25,7 +25,10 @@ Label: TypeAlias = Annotated[
 ]
 Seeds: TypeAlias = Annotated[str | None, typer.Option(help="Seeds, one a sample: 0-63 or 1,5,9-12.")]
 Count: TypeAlias = Annotated[
-    int | None, typer.Option(help="How many samples, of seeds 0, 1, 2 ...; 16 images or 1000 points if silent.", min=1)
+    int | None,
+    typer.Option(
+        "--n", "--count", help="How many samples, of seeds 0, 1, 2 ...; 16 images or 1000 points if silent.", min=1
+    ),
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Results as one line of JSON on stdout.")]

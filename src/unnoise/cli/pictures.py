@@ -36,9 +36,11 @@ def picture(
     labels: Labels = None,
     rows: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
+    across: int | None = None,
 ) -> Path:
     """One picture of all samples: a grid, a named row of each of `rows`, or points beside real ones.
 
+    across: how many stand side by side in a grid.
     Points in the plane are scattered; of more coordinates the histograms of the columns are drawn.
     """
     if of_points(run):
@@ -52,7 +54,7 @@ def picture(
         each = len(items) // len(rows)
         made = grids.class_rows({name: items[i * each : (i + 1) * each] for i, name in enumerate(rows)})
     else:
-        made = grids.grid(items)
+        made = grids.grid(items, across)
     return grids.save(made, path, settings)
 
 
@@ -98,11 +100,11 @@ def singles(
     return written
 
 
-def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Labels) -> Path:
+def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Labels, first: str = "seed") -> Path:
     """The samples in raw units: .npy (N, ...), or .csv with a line for each.
 
     Rows of a table stand under the table's own header, with the label's name in its column; other points say their
-    seed and label.
+    seed (or what `first` calls it) and label.
     """
     modality = run.recipe.modality
     raw = modality.quantise(x)
@@ -117,7 +119,7 @@ def numbers(run: Run, x: Tensor, path: Path, seeds: Sequence[int], labels: Label
         told = None if labels is None else [names[k] for k in run.labels(labels, len(raw))["label"].tolist()]
         return files.put(path, modality.table(raw, told))
     axes = ["x", "y", "z"][: raw.shape[1]] if raw.shape[1] <= 3 else [f"x{i}" for i in range(raw.shape[1])]
-    lines = [",".join(["seed", *(["label"] if labels is not None else []), *axes])]
+    lines = [",".join([first, *(["label"] if labels is not None else []), *axes])]
     for i, row in enumerate(raw):
         known = [str(seeds[i]), *([str(labels[i])] if labels is not None else [])]
         lines.append(",".join([*known, *(f"{value:.9g}" for value in row)]))

@@ -37,42 +37,62 @@ def sample(
     grid: Grid = None,
     guidance: Guidance = None,
     ema: Ema = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin at the noise of a file of `unnoise invert`, not at a seed's.")
+    ] = None,
+    between: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="SEED SEED", help="From one seed to another; with --start, from item to item of it."),
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Height by width of images, 48x80, if not the recipe's.")] = None,
     out: Out = None,
     each: Annotated[bool, typer.Option("--each", help="Single PNGs too, each with its settings inside.")] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Draw samples: a PNG of all, and with --each single ones; numbers where --out ends in .npy or .csv."""
+    """Draw samples: a PNG of all, and with --each single ones; numbers where --out ends in .npy or .csv.
+
+    Between two seeds, the first noise turns from one's to the other's: cos·a + sin·b, which is noise everywhere.
+    """
     from unnoise import run as runs
-    from unnoise.cli import asking, pictures
+    from unnoise.cli import asking, pictures, starts
     from unnoise.loop import Event, Step
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
     if each and pictures.of_points(opened):
         raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
-    wanted, labels, rows = asking.asked(opened, n, seeds, label)
+    if between is not None and seeds is not None:
+        raise UserError(f"--between {between[0]} {between[1]} names its two seeds: leave out --seeds")
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
-    settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
     shape = _shape(opened, size)
-    settings |= {name: value for name, value in (("ema", ema), ("size", size)) if value is not None}
+    begun = None
+    if start is not None or between is not None:
+        begun = starts.noise(opened, plan, how["sampler"], start, between, n, shape)
+        n = starts.asking(len(begun), None if between else n, seeds, label)
+    wanted, labels, rows = asking.asked(opened, n, seeds, label)
+    settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
+    rest = {"ema": ema, "size": size, "start": start and str(start), "between": between}
+    settings |= {name: value for name, value in rest.items() if value is not None}
+    settings |= {} if begun is not None and not plan.stochastic else {"seeds": list(wanted)}
     named = how if ema is None else {**how, "ema": f"{ema:g}"}
     named = named if size is None else {**named, "size": size}
-    path = _path(opened, out, _name(named, seeds or f"0-{len(wanted) // max(1, len(rows)) - 1}", label, guidance))
+    path = _path(opened, out, _name(named, starts.whence(start, between, seeds, wanted, rows), label, guidance))
+    x0 = None if begun is None else starts.each(begun, wanted)
     asked = 0
     last: list[Event] = []
     with Meter("sample", plan.rows * len(wanted), "evaluations", lambda: asked):
-        for event in opened.draw(wanted, plan, labels, guidance, shape=shape):
+        for event in opened.draw(wanted, plan, labels, guidance, x0, shape):
             if isinstance(event, Step):
                 asked += 1
             else:
                 last.append(event)
     x = runs.collect(last, len(wanted))
-    written = _write(opened, x, path, wanted, labels, rows, settings | {"evaluations": plan.rows}, each)
+    told, across = settings | {"evaluations": plan.rows}, None if between is None or begun is None else len(begun)
+    written = _write(opened, x, path, wanted, labels, rows, told, each, across)
     each_in = f"{plan.rows} evaluation{'s' * (plan.rows > 1)} each"
     say(f"{_count(len(x))} ({asking.called(how)}: {each_in}) in {_names(written)}", beside=json)
     if json:
-        tell({**settings, "seeds": list(wanted), "labels": labels, "evaluations": plan.rows,
+        tell({**settings, "labels": labels, "evaluations": plan.rows,
               "files": [str(file) for file in written]})  # fmt: skip
 
 
@@ -91,18 +111,26 @@ def _shape(run: Any, size: str | None) -> tuple[int, ...] | None:
 
 
 def _write(
-    run: Any, x: Any, path: Path, seeds: Sequence[int], labels: Any, rows: list[str], settings: Any, each: bool
+    run: Any,
+    x: Any,
+    path: Path,
+    seeds: Sequence[int],
+    labels: Any,
+    rows: list[str],
+    settings: Any,
+    each: bool,
+    across: int | None = None,
 ) -> list[Path]:
-    """The files that are asked for, each written beside and renamed."""
+    """The files that are asked for, each written beside and renamed; across: how many pictures stand side by side."""
     from unnoise.cli import pictures
 
     written: list[Path] = []
     points = pictures.of_points(run)
     if path.suffix.lower() != ".png":
-        written.append(pictures.numbers(run, x, path, seeds, labels))
+        written.append(pictures.numbers(run, x, path, seeds, labels, "seed" if "seeds" in settings else "place"))
     if path.suffix.lower() == ".png" or (points and x.shape[1] > 1) or run.recipe.modality.name == "array":
         picture = path.with_suffix(".png")
-        written.append(pictures.picture(run, x, picture, labels, rows, {**settings, "seeds": list(seeds)}))
+        written.append(pictures.picture(run, x, picture, labels, rows, settings, across))
     if each:
         written += pictures.singles(run, x, path.with_suffix(""), seeds, labels, settings)
     return written
@@ -121,12 +149,13 @@ def _path(run: Any, out: Path | None, name: str) -> Path:
     return out
 
 
-def _name(how: dict[str, Any], seeds: str, label: str | None, guidance: float | None) -> str:
+def _name(how: dict[str, Any], whence: str, label: str | None, guidance: float | None) -> str:
     """A file name that tells the settings: heun-18-label-7-seeds-0-15."""
-    rest = [f"{k}-{v}" for k, v in how.items() if k not in ("sampler", "steps")]
-    rest += [f"label-{label}"] if label is not None else []
+    from unnoise.cli import asking
+
+    rest = [f"label-{label}"] if label is not None else []
     rest += [f"w-{guidance:g}"] if guidance is not None else []
-    return "-".join([how["sampler"], str(how["steps"]), *rest, f"seeds-{seeds}"]).replace("/", "_").replace(" ", "")
+    return "-".join([asking.filed(how), *rest, whence]).replace("/", "_").replace(" ", "")
 
 
 def _count(samples: int) -> str:

@@ -9,6 +9,7 @@ from unnoise import rng
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Denoiser
 from unnoise.loop.generate import sample
+from unnoise.process.gaussian import Gaussian
 from unnoise.samplers.plan import Plan
 from unnoise.tensor import Cond, Float, Tensor
 
@@ -33,12 +34,23 @@ def invert(
     """
     if not plan.end > plan.start or plan.stochastic:
         raise UserError("an inversion walks from data to noise by a plan that draws none: un.plan(.., reverse=True)")
-    schedule, t = denoiser.process.schedule, np.array(plan.start)
-    start = float(schedule.alpha(t)) * x0
-    if seeds is not None:
-        noise = rng.normal(seeds, [PLACE] * len(x0), x0.shape[1:], x0)
-        start = start + float(schedule.sigma(t)) * denoiser.process.constrain(noise, cond or {})
+    start = begin(denoiser.process, x0, plan.start, seeds, cond)
     return sample(denoiser, plan, x0.shape[1:], range(len(x0)), cond, start, device)
 
 
-__all__ = ["invert"]
+def begin(
+    process: Gaussian,
+    x0: Float[Tensor, "B *dims"],
+    t: float,
+    seeds: Sequence[int] | None = None,
+    cond: Cond | None = None,
+) -> Float[Tensor, "B *dims"]:
+    """Where an inversion starts, at a time t of little noise: alpha·x_0, and by seeds sigma·noise upon it."""
+    alpha, sigma = (float(f(np.array(t))) for f in (process.schedule.alpha, process.schedule.sigma))
+    if seeds is None:
+        return alpha * x0
+    noise = rng.normal(seeds, [PLACE] * len(x0), x0.shape[1:], x0)
+    return alpha * x0 + sigma * process.constrain(noise, cond or {})
+
+
+__all__ = ["begin", "invert"]

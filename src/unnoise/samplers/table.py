@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from unnoise.config import UserError, arguments, choose, nearest
+from unnoise.config import UserError, arguments, choose
 from unnoise.process.ladder import Karras
 from unnoise.process.schedule import Schedule
 from unnoise.samplers import ancestral, churn, consistency, deis, dpm, dpmpp, er_sde, euler, langevin, pndm, sa, unipc
@@ -171,10 +171,9 @@ def plan(
     rule_options.pop("path")
     fixed = grid if isinstance(grid, str) else tuple(np.asarray(grid, dtype=np.float64).tolist())
     if reverse and entry.stochastic(**rule_options):
-        still = [name for name, other in SAMPLERS.items() if not other.stochastic()]
         raise UserError(
-            f"data are walked back to their noise by rules that draw none, and {sampler} draws; "
-            f"{nearest(sampler, still)}"
+            f"data are walked back to their noise by a rule that draws none, and {sampler} draws: take ddim, heun, "
+            "dpmpp_2m or another that is deterministic"
         )
     return _write(sampler, schedule, steps, fixed, reverse, tuple(sorted(rule_options.items())))
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
-    **dict.fromkeys(["config", "files", "reading", "tensor", "rng"], 0),
+    **dict.fromkeys(["config", "files", "reading", "tensor", "rng", "brownian"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes", "sweeps", "augment"], 1),
     "process": 2,
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
@@ -24,6 +24,8 @@ FLOORS = {
 }
 ORDERED = {
     ("rng", "tensor"),  # the lowest floor's own order
+    ("brownian", "rng"),
+    ("brownian", "tensor"),
     ("config", "tensor"),
     ("reading", "config"),
     ("reading", "files"),

@@ -9,10 +9,12 @@ from oracles import PROCESSES, Scalar, every, named, rules
 from scipy import stats
 
 import unnoise as un
+from unnoise import rng
 from unnoise.config import UserError
 from unnoise.denoise import exact
 from unnoise.denoise.target import TARGETS, from_data
 from unnoise.denoise.target import named as named_target
+from unnoise.loop.generate import course
 from unnoise.samplers.table import SAMPLERS
 from unnoise.tensor import align
 
@@ -178,7 +180,8 @@ def test_a_sample_keeps_when_the_number_of_steps_changes(rule):
     fine, stranger = _along(rule, 128), _along(rule, 128, path=100)
     errors = [float((_along(rule, n) - fine).square().mean().sqrt()) for n in (8, 16, 32)]
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
-    assert np.all(slopes > 0.75), (errors, slopes)
+    assert np.mean(slopes) > 0.8, (errors, slopes)  # one doubling's slope moves with where its points fall
+    assert np.all(slopes > 0.6), (errors, slopes)
     assert float((stranger - fine).square().mean().sqrt()) > 6 * errors[-1]
 
 
@@ -197,9 +200,9 @@ def test_the_path_leaves_the_law_as_it_is(rule):
 def test_increments_of_neighbouring_rows_are_independent_and_fresh():
     """Seed 7: the noises of a run's rows are standard normals, uncorrelated from row to row and with the start."""
     plan = un.plan("ddpm", COSINE, steps=40)
-    first, last = plan.noise_ends()
     like = torch.zeros(0)
-    rows = [COSINE.fresh((5000,), [7], like, (first[r : r + 1], last[r : r + 1]), [r])[0].numpy() for r in range(39)]
+    rows = [row[0].numpy() for row in COSINE.walk((5000,), [7], like, course(COSINE, plan))]
+    assert len(rows) == 39  # the last goes onto sigma = 0
     rows.append(COSINE.prior((5000,), [7], like)[0].numpy())
     table = np.corrcoef(np.stack(rows)) - np.eye(40)
     assert np.abs(table).max() < 5 / np.sqrt(5000)
@@ -208,12 +211,14 @@ def test_increments_of_neighbouring_rows_are_independent_and_fresh():
 
 def test_noise_is_drawn_only_where_its_column_is_not_zero(monkeypatch):
     drawn = []
-    fresh = un.Gaussian.fresh
-    monkeypatch.setattr(un.Gaussian, "fresh", lambda self, *a, **k: drawn.append(a[4][0]) or fresh(self, *a, **k))
+    combine, fields = rng.combine, rng.fields
+    monkeypatch.setattr(rng, "fields", lambda *a: drawn.append(len(a[1])) or fields(*a))
+    monkeypatch.setattr(rng, "combine", lambda *a: drawn.append(a[1].tolist()) or combine(*a))
     un.sample(Scalar(COSINE), un.plan("ddim", COSINE, steps=4), (2,), [0])
-    assert drawn == []
-    un.sample(Scalar(COSINE), un.plan("ddpm", COSINE, steps=4), (2,), [0])
-    assert drawn == [0, 1, 2]
+    assert drawn == [[[rng.PRIOR]]]
+    plan = un.plan("ddpm", COSINE, steps=4)
+    un.sample(Scalar(COSINE), plan, (2,), [0])
+    assert drawn[1:] == [[[rng.PRIOR]], sum(len(leg.places) for leg in course(COSINE, plan).legs)]
 
 
 def test_the_table_says_which_samplers_draw():

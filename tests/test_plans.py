@@ -12,6 +12,7 @@ import unnoise as un
 from unnoise.config import UserError
 from unnoise.denoise import exact
 from unnoise.denoise.denoiser import Belief
+from unnoise.loop.generate import course
 from unnoise.process import schedules
 from unnoise.samplers.grid import GRIDS, times
 from unnoise.samplers.moments import gaussian_moments
@@ -235,9 +236,9 @@ def test_ddpm_runs_as_the_textbook_loop():
     start = torch.linspace(-2, 2, 12, dtype=torch.float64).reshape(4, 3)
     found = un.sample(Believes(), plan, (3,), range(4), start=start)
     x = start
+    noises = process.walk((3,), range(4), start, course(process, plan))
     for k in range(10):
-        ends = np.full(4, plan.t[k]), np.full(4, [*plan.t[1:], 0.0][k])
-        z = process.fresh((3,), range(4), start, ends, [k] * 4) if k < 9 else 0
+        z = next(noises) if k < 9 else 0
         mean = (x - beta[k] / np.sqrt(1 - abar[k]) * eps(x)) / np.sqrt(alpha[k])
         x = mean + np.sqrt(beta[k] * (1 - before[k]) / (1 - abar[k])) * z
     np.testing.assert_allclose(found, x, rtol=1e-9)

@@ -1,32 +1,18 @@
 """Noise is a function of seed and place: normal, independent, and blind to its company."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from unnoise import rng
-from unnoise.rng import DEPTH, _cell, _keys, _tree
+from unnoise.brownian import SINGLE
+from unnoise.rng import _keys
 
 LIKE = torch.zeros(1)
 SEED = 20_261  # of every generator below
-
-
-def _path(seeds, start, end, shape=(1,), rows=None, like=LIKE):
-    B = len(seeds)
-    ends = [np.broadcast_to(np.asarray(e, dtype=np.float64), (B,)).copy() for e in (start, end)]
-    return rng.brownian(seeds, *ends, [0] * B if rows is None else rows, shape, like)
-
-
-def _length(start, end):
-    """The share of the path's clock between two levels."""
-    clock = [1 / (1 + np.exp(-np.asarray(e) / 4)) for e in (start, end)]
-    return clock[1] - clock[0]
 
 
 # Words
@@ -104,7 +90,7 @@ def test_seeds_places_and_elements_are_independent():
     off = covariance - torch.diag(covariance.diagonal())
     assert float(off.abs().max()) < 5 / math.sqrt(n)  # elements
     _uncorrelated(x[:-1], x[1:])  # next seeds
-    for place in (1, 2, 3, 1 << 17, rng.PRIOR, rng.SINGLE):
+    for place in (1, 2, 3, 1 << 17, rng.PRIOR, SINGLE):
         _uncorrelated(x, rng.normal(range(n), [place] * n, (16,), LIKE).double())  # places
     places = rng.normal([0] * n, range(n), (16,), LIKE).double()
     _uncorrelated(x, places)  # seed i at place 0, and seed 0 at place i
@@ -135,29 +121,29 @@ def test_an_item_is_bitwise_blind_to_its_company(shape):
     g = np.random.default_rng(SEED)
     for B in (2, 3, 8, 31):
         seeds, places = g.integers(0, 1 << 40, B).tolist(), g.integers(0, 1 << 20, B).tolist()
-        start = g.normal(size=B) * 4
-        end = start + np.where(g.random(B) < 0.7, 1, -1) * g.exponential(size=B)
-        start[0], end[-1] = -np.inf, np.inf
-        rows = g.integers(0, 1000, B).tolist()
-        normal = rng.normal(seeds, places, shape, LIKE)
-        path = rng.brownian(seeds, start, end, rows, shape, LIKE)
-        first = rng.prior(seeds, shape, LIKE)
-        order = g.permutation(B)
-        shuffled = rng.brownian(
-            [seeds[i] for i in order], start[order], end[order], [rows[i] for i in order], shape, LIKE
-        )
-        assert torch.equal(shuffled, path[order])
+        normal, first = rng.normal(seeds, places, shape, LIKE), rng.prior(seeds, shape, LIKE)
+        several = rng.fields(seeds, places[:2], [1.0, 0.3], shape, LIKE)
         for i in range(B):
             assert torch.equal(rng.normal(seeds[i : i + 1], places[i : i + 1], shape, LIKE)[0], normal[i])
             assert torch.equal(rng.prior(seeds[i : i + 1], shape, LIKE)[0], first[i])
-            alone = rng.brownian(seeds[i : i + 1], start[i : i + 1], end[i : i + 1], rows[i : i + 1], shape, LIKE)
-            assert torch.equal(alone[0], path[i])
+            alone = rng.fields(seeds[i : i + 1], places[:2], [1.0, 0.3], shape, LIKE)
+            assert all(torch.equal(mine[0], theirs[i]) for mine, theirs in zip(alone, several, strict=True))
 
 
-def test_a_large_batch_is_hashed_in_parts_without_a_trace(monkeypatch):
-    whole = _path(range(50), -3.0, 2.0, (64,))
-    monkeypatch.setattr(rng, "_CHUNK", 700)
-    assert torch.equal(_path(range(50), -3.0, 2.0, (64,)), whole)
+def test_fields_are_the_normals_of_their_places_times_their_deviations():
+    seeds, places = [4, 9, 2], [0, 7]
+    plain, scaled = rng.fields(seeds, places, [1.0, 0.25], (5, 3), LIKE)
+    torch.testing.assert_close(plain, rng.normal(seeds, [0] * 3, (5, 3), LIKE), rtol=1e-6, atol=0)
+    torch.testing.assert_close(scaled, 0.25 * rng.normal(seeds, [7] * 3, (5, 3), LIKE), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["_CHUNK", "_CACHED"])
+def test_a_large_batch_is_hashed_in_parts_without_a_trace(monkeypatch, name):
+    whole, weights = rng.normal(range(50), range(50), (64,), LIKE), np.linspace(-1, 1, 150).reshape(50, 3)
+    several = rng.combine(range(50), np.arange(150).reshape(50, 3), weights, (64,), LIKE)
+    monkeypatch.setattr(rng, name, 700)
+    assert torch.equal(rng.normal(range(50), range(50), (64,), LIKE), whole)
+    assert torch.equal(rng.combine(range(50), np.arange(150).reshape(50, 3), weights, (64,), LIKE), several)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
@@ -166,90 +152,6 @@ def test_the_draw_is_the_same_in_every_dtype(dtype):
     single, other = rng.normal([1, 2], [3, 4], (50,), LIKE), rng.normal([1, 2], [3, 4], (50,), like)
     assert other.dtype == dtype
     assert torch.equal(other, single.to(dtype))
-    assert torch.equal(_path([1, 2], -1.0, 1.0, (50,), like=like), _path([1, 2], -1.0, 1.0, (50,)).to(dtype))
-
-
-# The path
-
-
-@settings(max_examples=100, deadline=None)
-@given(a=st.floats(-40, 40), b=st.floats(-40, 40))
-def test_increments_have_the_variance_of_their_interval(a, b):
-    """The squares of the weights add up to the length of the clock: exact algebra, no draw."""
-    left, right = np.sort(_cell(np.array([a, b])))[:, None]
-    nodes, weights = _tree(left, right)
-    np.testing.assert_allclose(np.square(weights).sum(), (right - left)[0] / 2.0**DEPTH, rtol=1e-9, atol=1e-15)
-    used = nodes[0][weights[0] != 0]
-    assert len(np.unique(used)) == len(used)  # no node counted twice
-    assert nodes.min() >= 0
-    assert nodes.max() < 1 << DEPTH
-
-
-@settings(max_examples=200, deadline=None)
-@given(cells=st.lists(st.integers(0, 1 << DEPTH), min_size=4, max_size=4))
-def test_increments_over_disjoint_intervals_are_independent_and_overlaps_covary(cells):
-    """Cov of two increments is the length they share, by the inner product of their weights."""
-    (a, b, c, d) = cells
-    pairs = [np.sort([a, b]), np.sort([c, d])]
-    rows = []
-    for left, right in pairs:
-        nodes, weights = _tree(np.array([left]), np.array([right]))
-        rows.append(dict.fromkeys(nodes[0].tolist(), 0.0))
-        for node, weight in zip(nodes[0].tolist(), weights[0].tolist(), strict=True):
-            rows[-1][node] += weight
-    shared = max(0, min(pairs[0][1], pairs[1][1]) - max(pairs[0][0], pairs[1][0]))
-    product = sum(weight * rows[1].get(node, 0.0) for node, weight in rows[0].items())
-    assert product == pytest.approx(shared / 2.0**DEPTH, rel=1e-9, abs=1e-14)
-
-
-def test_drawn_increments_have_unit_variance_and_are_normal():
-    n, edges = 20_000, [-np.inf, -6.0, -2.0, -1.9, 0.0, 3.0, 5.0, np.inf]
-    pieces = [_path(range(n), a, b)[:, 0].double() for a, b in pairwise(edges)]
-    for piece in pieces:
-        assert stats.kstest(piece.numpy(), "norm").pvalue > 1e-3
-        assert abs(float(piece.square().mean()) - 1) < 4 * math.sqrt(2 / n)
-    stacked = torch.stack(pieces, dim=1)
-    covariance = stacked.T @ stacked / n
-    off = covariance - torch.diag(covariance.diagonal())
-    assert float(off.abs().max()) < 5 / math.sqrt(n)
-    _uncorrelated(stacked, rng.prior(range(n), (4,), LIKE).double())  # x_T is not the path's
-    _uncorrelated(stacked[:-1], stacked[1:])
-
-
-@pytest.mark.parametrize("steps", [2, 5, 64, 1000])
-def test_a_refined_grid_adds_up_to_the_coarse_one(steps):
-    """sqrt(length)·increment is additive: the sample keeps when the number of steps changes."""
-    for first, last in ((-5.0, 6.2), (-np.inf, np.inf)):
-        inner = np.linspace(-5, 6.2, steps + 1)[1:-1]
-        edges = np.array([first, *inner, last])
-        cells = _cell(edges)
-        length = np.diff(cells) / 2.0**DEPTH
-        np.testing.assert_allclose(length, _length(edges[:-1], edges[1:]), atol=2.0**-DEPTH)
-        assert (length > 0).all()
-        for seed in (3, 159):
-            parts = _path([seed] * steps, edges[:-1], edges[1:], (6,)).double().numpy()
-            whole = _path([seed], first, last, (6,)).double().numpy()
-            np.testing.assert_allclose(np.sqrt(length) @ parts, np.sqrt(length.sum()) * whole[0], atol=2e-6)
-
-
-def test_draws_at_one_level_are_told_apart_by_their_row():
-    """A correction stays at its level, noise put back goes up: each row has a draw of its own, normal."""
-    n = 20_000
-    still = [_path(range(n), 1.0, 1.0, (4,), rows=[r] * n).double() for r in (0, 1)]
-    back = _path(range(n), 1.0, 0.5, (4,), rows=[0] * n).double()
-    onward = _path(range(n), 1.0, 1.5, (4,), rows=[0] * n).double()
-    _uncorrelated(still[0], still[1])
-    _uncorrelated(still[0], onward)
-    _uncorrelated(still[0], rng.prior(range(n), (4,), LIKE).double())
-    for x in (*still, back):
-        assert stats.kstest(x.reshape(-1).numpy(), "norm").pvalue > 1e-3
-    assert torch.equal(onward, _path(range(n), 1.0, 1.5, (4,), rows=[9] * n).double())  # the path has no rows
-
-
-def test_steps_too_short_for_the_path_differ_by_row_too():
-    tiny = [_path([5, 6], 1.0, 1.0 + 1e-9, (4,), rows=[r, r]) for r in (0, 1)]
-    assert not torch.equal(tiny[0], tiny[1])
-    assert torch.equal(tiny[0], _path([5, 6], 1.0, 1.0 + 1e-9, (4,), rows=[0, 0]))
 
 
 def test_an_empty_batch_or_item_is_no_mistake():

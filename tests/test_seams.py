@@ -34,8 +34,14 @@ class Masking:
     def prior(self, shape, seeds, like, t=1.0, cond=None):
         return torch.eye(self.words + 1, device=like.device)[-1].expand(len(seeds), *shape).clone()
 
-    def fresh(self, shape, seeds, like, span, rows, cond=None):
+    def course(self, span, drawn):
+        return range(len(drawn))
+
+    def fresh(self, shape, seeds, like, courses, rows, cond=None):
         return torch.special.ndtr(rng.normal(seeds, rows, shape, like))  # uniforms
+
+    def walk(self, shape, seeds, like, course, cond=None):
+        return (self.fresh(shape, seeds, like, (), [row] * len(seeds)) for row in course)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,24 +3,23 @@
 Three things are drawn from names alone, with no state to save:
 - `generator` and `host`: ordinary generators for training, keyed by words such as (seed, "order", epoch);
 - `normal`: standard normals for sampling, a counter hash of (seed, place, element) on any device;
-- `brownian`: increments of one Brownian path per seed. Its clock is logistic(lambda / 4), a bounded
-  function of the half log signal-to-noise ratio lambda, so the whole line is one path: the increments
-  over the intervals of any grid belong together, and a sample keeps when the number of steps changes.
+- `fields`: the same for many places of a few seeds at once; `brownian.py` builds one path per seed of them.
 """
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from unnoise.tensor import Array, Float, Int, Tensor, send
+from unnoise.tensor import Float, Int, Tensor, send
 
-DEPTH = 18  # the path is known on 2^18 equal parts of its clock; a grid of 1000 steps has parts to spare
-PRIOR = 1 << 40  # where x_T is drawn; places of the path's tree lie below, single draws above
-SINGLE = 1 << 41
-_CHUNK = 1 << 21  # elements hashed at once: bounds the memory
+PRIOR = 1 << 40  # the place where x_T is drawn; a path's nodes lie below, its single draws above
+_CHUNK = 1 << 21  # elements drawn at once: bounds the memory
+_CACHED = 1 << 17  # pairs hashed at once on a CPU: five arrays of them fit in its cache
 
 
 def key(*words: int | str) -> int:
@@ -47,7 +46,7 @@ def normal(
 ) -> Float[Tensor, "B *shape"]:
     """Standard normals for each (seed, place): (B, *shape) on the device and in the dtype of `like`."""
     ids = np.asarray(places, dtype=np.int64)[:, None]
-    return _combine(seeds, ids, np.ones(ids.shape), shape, like)
+    return combine(seeds, ids, np.ones(ids.shape), shape, like)
 
 
 def prior(seeds: Sequence[int], shape: Sequence[int], like: Tensor) -> Float[Tensor, "B *shape"]:
@@ -55,84 +54,53 @@ def prior(seeds: Sequence[int], shape: Sequence[int], like: Tensor) -> Float[Ten
     return normal(seeds, [PRIOR] * len(seeds), shape, like)
 
 
-def brownian(
+def combine(
     seeds: Sequence[int],
-    start: Array,
-    end: Array,
-    rows: Sequence[int],
-    shape: Sequence[int],
-    like: Tensor,
-) -> Float[Tensor, "B *shape"]:
-    """The increment of each seed's path from lambda = start to end > start, divided by its own deviation.
-
-    start, end: (B,) half logSNR, infinite ends allowed. Increments over disjoint intervals are independent,
-    and those of a refined grid add up to the coarse one. Where an interval does not go forward (a correction
-    at one level, noise put back in) the draw is a single one, known by the number of its row.
-    """
-    left, right = _cell(start), _cell(end)
-    forward = right > left
-    ids, weights = _tree(np.where(forward, left, 0), np.where(forward, right, 1))
-    scale = np.sqrt(np.where(forward, right - left, 1) / 2.0**DEPTH)
-    weights = np.where(forward[:, None], weights / scale[:, None], 0.0)
-    single = SINGLE + (left << 20) * (end > start) + np.asarray(rows, dtype=np.int64)
-    ids[:, 0] = np.where(forward, ids[:, 0], single)
-    weights[:, 0] = np.where(forward, weights[:, 0], 1.0)
-    return _combine(seeds, ids, weights, shape, like)
-
-
-def _cell(lam: Array) -> npt.NDArray[np.int64]:
-    return np.rint((1 + np.tanh(np.asarray(lam, dtype=np.float64) / 8)) / 2 * 2.0**DEPTH).astype(np.int64)
-
-
-def _tree(
-    left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Nodes (B, 1 + 2·DEPTH) and weights of W(right) − W(left) in the Schauder basis of Brownian motion.
-
-    W(x) = x·z_root + sum over levels l of 2^{−l/2 − 1}·hat(2^l x − i)·z_{l, i}, i = floor(2^l x), where
-    hat rises from 0 to 1 and falls again over the unit interval (Lévy, 1948; Ciesielski, 1961).
-    """
-    (node_l, weight_l), (node_r, weight_r) = _point(left), _point(right)
-    shared = node_l == node_r
-    weight_r = np.where(shared, weight_r - weight_l, weight_r)
-    weight_l = np.where(shared, 0.0, -weight_l)
-    root = ((right - left) / 2.0**DEPTH)[:, None]
-    ids = np.concatenate([np.zeros_like(left)[:, None], node_l, node_r], axis=1)
-    return ids, np.concatenate([root, weight_l, weight_r], axis=1)
-
-
-def _point(cell: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The nodes above a point of the clock and their weights in W there: (B, DEPTH) each."""
-    level = np.arange(DEPTH)
-    x = cell[:, None] / 2.0 ** (DEPTH - level)  # exact: a power of two divides
-    index = np.minimum(np.floor(x), 2.0**level - 1)
-    hat = 1 - np.abs(2 * (x - index) - 1)
-    return (1 << level) + index.astype(np.int64), hat * 2.0 ** (-level / 2 - 1)
-
-
-def _combine(
-    seeds: Sequence[int],
-    ids: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float64],
     shape: Sequence[int],
     like: Tensor,
-) -> Tensor:
-    """sum over l of weights[b, l]·normal(seeds[b], ids[b, l]), each a field of the given shape."""
+) -> Float[Tensor, "B *shape"]:
+    """sum over l of weights[b, l]·normal(seeds[b], places[b, l]): (B, *shape) as `like`; a weight of 0 costs nothing.
+
+    Terms are added one after the other, and a term that others need adds an exact zero: so no item's bits
+    depend on its company.
+    """
     batch, size = len(seeds), int(np.prod(shape, dtype=np.int64))
-    # Columns that no item uses are dropped; a column used by one adds an exact zero to the others, and
-    # columns are added one after the other: so no item's bits depend on its company.
     used = np.flatnonzero(np.any(weights != 0, axis=0))
-    words = _keys(seeds, ids[:, used])
+    words = _keys(seeds, places[:, used])
     factors = send(torch.from_numpy(weights[:, used].astype(np.float32)), like.device)
     total = torch.zeros(batch, size, device=like.device)
     step = max(1, _CHUNK // max(1, batch * size))
     for first in range(0, len(used), step):
         part = words[:, first : first + step]
-        fields = _hash_normal(send(torch.from_numpy(part.reshape(-1, 2)), like.device), size)
-        fields = fields.reshape(batch, part.shape[1], size)
+        drawn = _hash_normal(send(torch.from_numpy(part.reshape(-1, 2)), like.device), size)
+        drawn = drawn.reshape(batch, part.shape[1], size)
         for column in range(part.shape[1]):
-            total += factors[:, first + column, None] * fields[:, column]
+            total += factors[:, first + column, None] * drawn[:, column]
     return total.to(like.dtype).reshape(batch, *shape)
+
+
+def fields(
+    seeds: Sequence[int], places: Sequence[int], deviations: Sequence[float], shape: Sequence[int], like: Tensor
+) -> "list[Float[Tensor, 'B *shape']]":
+    """For each place a field over all seeds, with its deviation: float32 (B, *shape) on the device of `like`.
+
+    What is returned is the caller's to write to.
+    """
+    batch, size = len(seeds), int(np.prod(shape, dtype=np.int64))
+    words = _keys(seeds, np.broadcast_to(np.asarray(places, dtype=np.int64), (batch, len(places))))
+    flat = torch.from_numpy(np.ascontiguousarray(words.swapaxes(0, 1)).reshape(-1, 2))
+    scale = None
+    if any(deviation != 1 for deviation in deviations):
+        scale = send(torch.tensor(deviations, dtype=torch.float32).repeat_interleave(batch)[:, None], like.device)
+    drawn = _hash_normal(send(flat, like.device), size, scale)
+    return list(drawn.reshape(len(places), batch, *shape).unbind(0))
+
+
+def crowded(count: int, size: int) -> bool:
+    """Whether so many fields of so many elements are too much to be hashed at once."""
+    return count * size > _CHUNK
 
 
 def _keys(seeds: Sequence[int], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
@@ -151,26 +119,68 @@ def _keys(seeds: Sequence[int], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.in
     return np.ascontiguousarray(mixed).view(np.int32).reshape(*ids.shape, 2)
 
 
-def _mix32(x: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class _Numbers:
+    """The hash's constants where the words live: as tensors they cost half of what Python's numbers do."""
+
+    shifts: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
+    factors: tuple[Tensor, ...]
+    stride: Tensor
+    byte: Tensor
+    low: Tensor
+
+    @staticmethod
+    @lru_cache
+    def on(device: torch.device) -> "_Numbers":
+        def words(*values: int) -> tuple[Tensor, ...]:
+            return tuple(torch.tensor(value, dtype=torch.int32, device=device) for value in values)
+
+        masks, factors = words(0xFFFF, 0x1FFFF, 0xFFFF), words(0x7FEB352D, 0x846CA68B - (1 << 32))
+        return _Numbers(words(16, 15, 16), masks, factors, *words(0x3C6EF372, 8, 0xFFFFFF))
+
+
+def _mix32(x: Tensor, spare: Tensor, by: _Numbers) -> Tensor:
     """An in-place bijection of 32-bit words that spreads every bit (Wellons, 2018: lowbias32)."""
-    x ^= (x >> 16) & 0xFFFF  # the mask makes the arithmetic shift a logical one
-    x *= 0x7FEB352D
-    x ^= (x >> 15) & 0x1FFFF
-    x *= 0x846CA68B - (1 << 32)
-    x ^= (x >> 16) & 0xFFFF
+    for step, (shift, mask) in enumerate(zip(by.shifts, by.masks, strict=True)):
+        torch.bitwise_right_shift(x, shift, out=spare)
+        x.bitwise_xor_(spare.bitwise_and_(mask))  # the mask makes the arithmetic shift a logical one
+        if step < len(by.factors):
+            x.mul_(by.factors[step])
     return x
 
 
-def _hash_normal(words: Int[Tensor, "N 2"], size: int) -> Float[Tensor, "N size"]:
-    """Standard normals, a function of each row's words and the element alone (Box & Muller, 1958)."""
-    pairs = (size + 1) // 2
-    counter = torch.arange(pairs, dtype=torch.int32, device=words.device)
-    first = _mix32(_mix32(counter ^ words[:, :1]) + words[:, 1:])
-    second = _mix32(first + 0x3C6EF372)
-    # 24 bits in the middle of their interval: log never sees 0, and the tail ends at 5.9 deviations.
-    radius = ((first >> 8) & 0xFFFFFF).float().add_(0.5).mul_(2.0**-24).log_().mul_(-2).sqrt_()
-    angle = ((second >> 8) & 0xFFFFFF).float().mul_(2 * np.pi * 2.0**-24)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :size]
+def _hash_normal(
+    words: Int[Tensor, "N 2"], size: int, deviation: Float[Tensor, "N 1"] | None = None
+) -> Float[Tensor, "N size"]:
+    """Normals of mean 0, a function of each row's words and the element alone (Box & Muller, 1958).
+
+    In runs of rows that stay in a processor's cache, each written over the last.
+    """
+    count, pairs, device = len(words), (size + 1) // 2, words.device
+    by = _Numbers.on(device)
+    found = torch.empty(count, 2, pairs, device=device)
+    step = max(1, _CACHED // max(1, pairs)) if device.type == "cpu" else max(1, count)
+    hashes = torch.empty(3, min(step, count), pairs, dtype=torch.int32, device=device)
+    polar = torch.empty(3, min(step, count), pairs, device=device)
+    counter = torch.arange(pairs, dtype=torch.int32, device=device)
+    for start in range(0, count, step):
+        own, rows = words[start : start + step], min(step, count - start)
+        first, second, spare = hashes[:, :rows].unbind(0)
+        radius, angle, turned = polar[:, :rows].unbind(0)
+        torch.bitwise_xor(counter, own[:, :1], out=first)
+        _mix32(_mix32(first, spare, by).add_(own[:, 1:]), spare, by)
+        _mix32(torch.add(first, by.stride, out=second), spare, by)
+        # 24 bits in the middle of their interval: log never sees 0, and the tail ends at 5.9 deviations.
+        radius.copy_(first.bitwise_right_shift_(by.byte).bitwise_and_(by.low)).add_(0.5).mul_(2.0**-24)
+        radius.log_().mul_(-2).sqrt_()
+        angle.copy_(second.bitwise_right_shift_(by.byte).bitwise_and_(by.low)).mul_(2 * np.pi * 2.0**-24)
+        if deviation is not None:
+            radius.mul_(deviation[start : start + step])
+        both = found[start : start + step]
+        torch.mul(torch.cos(angle, out=turned), radius, out=both[:, 0])
+        torch.mul(torch.sin(angle, out=turned), radius, out=both[:, 1])
+    return found.reshape(count, 2 * pairs)[:, :size]
 
 
-__all__ = ["brownian", "generator", "host", "key", "normal", "prior"]
+__all__ = ["combine", "crowded", "fields", "generator", "host", "key", "normal", "prior"]

@@ -15,7 +15,7 @@ import torch
 
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
-from unnoise.loop.generate import check_cond, check_start, home
+from unnoise.loop.generate import check_cond, check_start, course, home
 from unnoise.process.level import Level
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
@@ -304,13 +304,11 @@ class Engine:
         if not drawn:
             return None
         items = [lane.items[i] for i in drawn]
-        rows = [item.row for item in items]
-        ends = [item.plan.noise_ends() for item in items]
-        first, last = (np.array([end[side][row] for end, row in zip(ends, rows, strict=True)]) for side in (0, 1))
+        rows, courses = [item.row for item in items], [course(self.denoiser.process, item.plan) for item in items]
         index = send(torch.as_tensor(drawn), like.device)
         own = _pick(lane.cond, drawn)
         seeds = [item.seed for item in items]
-        fresh = self.denoiser.process.fresh(lane.shape, seeds, like, (first, last), rows, own)
+        fresh = self.denoiser.process.fresh(lane.shape, seeds, like, courses, rows, own)
         return fresh if len(drawn) == len(like) else torch.zeros_like(like).index_copy_(0, index, fresh)
 
     def _hand_out(self, key: LaneKey, lane: _Lane, belief: Belief) -> list[Event]:

@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.nets import Net
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
-from unnoise.tensor import Array, Cond, Tensor, move
+from unnoise.tensor import Cond, Tensor, move
 
 
 def generate(
@@ -40,26 +41,18 @@ def generate(
         x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
         levels = process.level(plan.t, x, plan.to, plan.weight).each(batch)
         state = plan.begin(x)
-    noise = partial(_noise, denoiser, plan.noise_ends(), shape, seeds, x, given)
-    for row, (step, level) in enumerate(zip(plan.specialise(), levels, strict=True)):
+    draw = partial(next, process.walk(shape, seeds, x, course(process, plan), given))
+    for step, level in zip(plan.specialise(), levels, strict=True):
         with quiet:
             belief = denoiser(state.x, level, given)
-            state = step(state, belief.x0, partial(noise, row), belief.v)
+            state = step(state, belief.x0, draw, belief.v)
         yield state, belief
 
 
-def _noise(
-    denoiser: Denoiser,
-    ends: tuple[Array, Array],
-    shape: Sequence[int],
-    seeds: Sequence[int],
-    like: Tensor,
-    cond: Cond,
-    row: int,
-) -> Tensor:
-    """What row `row` of a plan draws."""
-    span = np.full(len(seeds), ends[0][row]), np.full(len(seeds), ends[1][row])
-    return denoiser.process.fresh(shape, seeds, like, span, [row] * len(seeds), cond)
+@lru_cache(maxsize=64)
+def course(process: Any, plan: Walk) -> Any:
+    """Where the draws of a plan stand on a process's paths; known once for each pair of the two."""
+    return process.course(plan.noise_ends(), np.array([plan.draws(row) for row in range(plan.rows)]))
 
 
 def sample(

@@ -1,11 +1,13 @@
 """Data destroyed by Gaussian noise: x_t = alpha(t)·x_0 + sigma(t)·noise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from unnoise import rng
+from unnoise import brownian, rng
+from unnoise.brownian import Course
 from unnoise.process.level import Level
 from unnoise.process.schedule import Schedule
 from unnoise.tensor import Array, Cond, Float, Tensor, align
@@ -71,21 +73,29 @@ class Gaussian:
         noise = self.constrain(rng.prior(seeds, shape, like), cond or {})
         return float(self.schedule.sigma(np.array(t))) * noise
 
+    def course(self, span: tuple[Array, Array], drawn: npt.NDArray[np.bool_]) -> Course:
+        """Where the draws of a plan stand: from times span[0] to span[1] in each row, (R,); drawn: in which rows."""
+        start, end = (self.schedule.logsnr(t) / 2 for t in span)
+        return Course.of(start, end, drawn)
+
     def fresh(
         self,
         shape: Sequence[int],
         seeds: Sequence[int],
         like: Tensor,
-        span: tuple[Array, Array],
+        courses: Sequence[Course],
         rows: Sequence[int],
         cond: Cond | None = None,
     ) -> Float[Tensor, "B *shape"]:
-        """What a step from times span[0] to span[1], each (B,), draws: the increment of each seed's path.
+        """What row rows[b] of courses[b] draws: the increment of each seed's path."""
+        return self.constrain(brownian.draw(seeds, courses, rows, shape, like), cond or {})
 
-        rows: the row of its plan each item stands at, which names the draw where the step does not go forward.
-        """
-        start, end = (self.schedule.logsnr(t) / 2 for t in span)
-        return self.constrain(rng.brownian(seeds, start, end, rows, shape, like), cond or {})
+    def walk(
+        self, shape: Sequence[int], seeds: Sequence[int], like: Tensor, course: Course, cond: Cond | None = None
+    ) -> Iterator[Float[Tensor, "B *shape"]]:
+        """What the rows of one course that draw do draw, one after the other; equal to `fresh` up to rounding."""
+        for noise in brownian.walk(seeds, course, shape, like):
+            yield self.constrain(noise, cond or {})
 
 
 def gaussian(schedule: Schedule) -> Gaussian:

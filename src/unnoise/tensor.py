@@ -49,7 +49,7 @@ def move(cond: Cond | None, like: Tensor) -> dict[str, Tensor]:
     """
     return {
         name: leaf.cpu()
-        if name == "guidance"
+        if name.endswith("guidance")
         else leaf.to(like.device, like.dtype if leaf.is_floating_point() else leaf.dtype)
         for name, leaf in (cond or {}).items()
     }

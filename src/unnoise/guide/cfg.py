@@ -1,42 +1,41 @@
-"""Classifier-free guidance: a denoiser around a denoiser."""
+"""Classifier-free guidance: away from the belief that was told nothing, or something else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from unnoise.denoise.denoiser import Belief, Denoiser
+from unnoise.guide.blend import Blend, Linear, Projected, Rescaled
+from unnoise.guide.guide import Asked, Interval, Question, believe, check_interval, factors, weights, without
+from unnoise.guide.sides import Sides, index
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
-from unnoise.tensor import Array, Cond, Tensor, align, send
+from unnoise.tensor import Cond, Tensor
 
-
-@dataclass(frozen=True)
-class Rows:
-    """What is asked of the inner denoiser, and how its answers go back to the items."""
-
-    x: Tensor
-    level: Level
-    cond: Cond
-    told: list[int]  # the items whose conditional belief is asked, in the order of the rows
-    untold: list[int]  # those whose unconditional belief follows
-    weights: Array  # (B,)
+NEGATIVE = "negative "  # before a condition's name: what stands for its null, as a leaf of cond
 
 
 @dataclass(frozen=True)
 class CFG:
     """D = (1 − w)·D(x | nothing) + w·D(x | cond)  (Ho & Salimans, 2022, Eq. 6, for the posterior mean).
 
-    null: the value of each condition that means nothing; weight: w where cond has no 'guidance', a leaf (B,)
-    of weights per item. A plan's row multiplies w − 1 by its own factor: guidance in an interval. w = 1 is the
-    conditional belief and w = 0 the unconditional, bit for bit, and neither asks for the other.
+    null: the value of each condition that means nothing; where cond has a leaf "negative label" (B,), that stands in
+    its place: away from it, rather than from nothing. weight: w where cond has no "guidance", a leaf (B,) of weights
+    per item; interval: of the noise sigma/alpha within which there is guidance (Kynkäänniemi et al., 2024), all of it
+    if None; a plan's row multiplies w − 1 by its own factor. blend: what is made of the two beliefs.
+
+    w = 1 is the conditional belief and w = 0 the unconditional, bit for bit, and neither asks for the other.
     """
 
     inner: Denoiser
     null: Mapping[str, int | float]
     weight: float = 1.0
+    interval: Interval | None = None
+    blend: Blend = Linear()  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        check_interval(self.interval)
 
     @property
     def process(self) -> Gaussian:
@@ -45,50 +44,71 @@ class CFG:
 
     def __call__(self, x: Tensor, level: Level, cond: Cond) -> Belief:
         """The guided belief, by one stacked call of the inner denoiser."""
-        rows = self.expand(x, level, cond)
-        return self.combine(rows, self.inner(rows.x, rows.level, rows.cond))
+        return believe(self, x, level, cond)
 
-    def expand(self, x: Tensor, level: Level, cond: Cond) -> Rows:
-        """The rows to ask: conditional where w is not 0, unconditional where w is not 1."""
-        given = cond.get("guidance")
-        plain = np.full(len(x), self.weight) if given is None else np.array(given.tolist(), dtype=np.float64)
-        weights = 1 + level.weight * (plain - 1)
-        told = np.flatnonzero(weights != 0).tolist()
-        untold = np.flatnonzero(weights != 1).tolist()
-        inner = {name: leaf for name, leaf in cond.items() if name != "guidance"}
+    def expand(self, x: Tensor, level: Level, cond: Cond) -> Asked:
+        """The rows to ask, in one question: conditional where w is not 0, then unconditional where w is not 1."""
+        sides = Sides(
+            1 + factors(self.process, level, self.interval) * (weights(level, self.weight, cond.get("guidance")) - 1)
+        )
+        told, untold = sides.better, sides.lesser
+        plain = without(cond, "guidance", *(NEGATIVE + name for name in self.null))
         if not untold:
-            return Rows(x, level, inner, told, untold, weights)
-        items = _index(told + untold, x)
-        asked = {name: self._with_null(name, leaf[items], len(told)) for name, leaf in inner.items()}
-        return Rows(x[items], level.take(told + untold), asked, told, untold, weights)
+            return Asked((Question(self.inner, x, level, plain),), sides)
+        here = {device: torch.as_tensor(told + untold, device=device) for device in {v.device for v in plain.values()}}
+        asked = {name: leaf[here[leaf.device]] for name, leaf in plain.items()}
+        for name in self.null.keys() & asked.keys():
+            asked[name][len(told) :] = self._instead(name, cond, untold)
+        return Asked((Question(self.inner, x[index(told + untold, x)], level.take(told + untold), asked),), sides)
 
-    def _with_null(self, name: str, leaf: Tensor, first: int) -> Tensor:
-        if name in self.null:
-            leaf[first:] = self.null[name]
-        return leaf
+    def _instead(self, name: str, cond: Cond, items: list[int]) -> Tensor | int | float:
+        """What the unconditional rows are told of a condition."""
+        given = cond.get(NEGATIVE + name)
+        return self.null[name] if given is None else given[index(items, given)]
 
-    def combine(self, rows: Rows, answer: Belief) -> Belief:
-        """(1 − w)·u + w·c per item; c or u alone where the other was not asked."""
-        if not rows.untold:
-            return answer
-        x0, v = (None if leaf is None else _spread(rows, leaf) for leaf in answer)
-        assert x0 is not None
-        both = sorted(set(rows.told) & set(rows.untold))
-        if both:
-            w = align(send(torch.from_numpy(rows.weights[both]).to(x0.dtype), x0.device), x0[: len(both)])
-            c, u = answer.x0[_index(np.searchsorted(rows.told, both), x0)], answer.x0[len(rows.told) :]
-            u = u[_index(np.searchsorted(rows.untold, both), x0)]
-            x0[_index(both, x0)] = (1 - w) * u + w * c
-        return Belief(x0, v)
+    def combine(self, asked: Asked, answers: list[Belief]) -> Belief:
+        """The blend of both per item; the one alone where the other was not asked."""
+        sides, (answer,) = asked.memo, answers
+        first = len(sides.better)
+        x0, v = answer
+        better, lesser = (
+            Belief(x0[part], None if v is None else v[part]) for part in (slice(0, first), slice(first, None))
+        )
+        return sides.join(better, lesser, self.blend)
 
 
-def _spread(rows: Rows, answers: Tensor) -> Tensor:
-    """One answer for each item: the conditional where it was asked, else the unconditional."""
-    found = answers.new_empty(len(rows.weights), *answers.shape[1:])
-    found[_index(rows.untold, answers)] = answers[len(rows.told) :]
-    found[_index(rows.told, answers)] = answers[: len(rows.told)]
-    return found
+def cfg(
+    inner: Denoiser,
+    null: Mapping[str, int | float],
+    weight: float = 1.0,
+    interval: Interval | None = None,
+    blend: Blend = Linear(),  # noqa: B008 (frozen)
+) -> CFG:
+    """Classifier-free guidance; see CFG."""
+    return CFG(inner, null, weight, interval, blend)
 
 
-def _index(items: Sequence[int] | npt.NDArray[np.int64], like: Tensor) -> Tensor:
-    return send(torch.as_tensor(items, dtype=torch.int64), like.device)  # of no items too
+def rescaled(
+    inner: Denoiser,
+    null: Mapping[str, int | float],
+    weight: float = 1.0,
+    interval: Interval | None = None,
+    share: float = 0.7,
+) -> CFG:
+    """Classifier-free guidance that keeps the contrast of the conditional belief; see Rescaled."""
+    return CFG(inner, null, weight, interval, Rescaled(share))
+
+
+def apg(
+    inner: Denoiser,
+    null: Mapping[str, int | float],
+    weight: float = 1.0,
+    interval: Interval | None = None,
+    along: float = 0.0,
+    norm: float | None = None,
+) -> CFG:
+    """Adaptive projected guidance: classifier-free guidance across the belief alone; see Projected."""
+    return CFG(inner, null, weight, interval, Projected(along, norm))
+
+
+__all__ = ["CFG", "NEGATIVE", "apg", "cfg", "rescaled"]

@@ -274,11 +274,11 @@ class Engine:
             return events, _stack(list(answers.values())) if answers else None
 
     def _believe(self, denoiser: Any, x: Tensor, level: Level, cond: Cond) -> Belief:
-        """A wrapper's rows are expanded here, so that all rows of all items go through one padded call."""
+        """A guide's questions are asked here, so that all rows of all items go through one padded call."""
         if not hasattr(denoiser, "expand"):
             return self._padded(denoiser, x, level, cond)
-        rows = denoiser.expand(x, level, cond)
-        return denoiser.combine(rows, self._believe(denoiser.inner, rows.x, rows.level, rows.cond))
+        asked = denoiser.expand(x, level, cond)
+        return denoiser.combine(asked, [self._believe(*question) for question in asked.questions])
 
     def _padded(self, denoiser: Denoiser, x: Tensor, level: Level, cond: Cond) -> Belief:
         """The belief about each row, in calls of the fixed sizes; the last row fills what is left."""

@@ -10,6 +10,7 @@ from unnoise.cli.ask_first import reading
 from unnoise.cli.options import pairs, seeds
 from unnoise.cli.speak import say
 from unnoise.config import UserError, nearest
+from unnoise.loop import Adaptive
 from unnoise.metrics import MEASURES, Features
 from unnoise.modality import Image, Points
 from unnoise.rng import host
@@ -104,16 +105,28 @@ def plan_of(
     return run.recipe.plan(how), {key: value for key, value in settings.items() if value is not None}
 
 
+def way_of(
+    run: Run, sampler: str | None, steps: int | None, grid: str | None, words: Sequence[str] | None
+) -> tuple[Plan | Adaptive, dict[str, Any]]:
+    """As `plan_of`; and the adaptive flow, whose settings are its tolerance and what it takes at most."""
+    if sampler != "adaptive":
+        return plan_of(run, sampler, steps, grid, words)
+    how = run.way(sampler, steps, grid, **pairs(words))
+    return how, {"sampler": sampler, **pairs(words)}
+
+
 def called(settings: dict[str, Any]) -> str:
     """The settings of a plan in words: heun, 18 steps, grid karras, eta 0.5."""
     rest = {key: value for key, value in settings.items() if key not in ("sampler", "steps")}
-    return ", ".join([settings["sampler"], f"{settings['steps']} steps", *(f"{k} {v}" for k, v in rest.items())])
+    steps = [f"{settings['steps']} steps"] if "steps" in settings else []
+    return ", ".join([settings["sampler"], *steps, *(f"{k} {v}" for k, v in rest.items())])
 
 
 def filed(settings: dict[str, Any]) -> str:
     """The settings of a plan as part of a file's name: heun-18-karras-eta-0.5."""
     rest = [f"{key}-{value}" for key, value in settings.items() if key not in ("sampler", "steps")]
-    return "-".join([str(settings["sampler"]), str(settings["steps"]), *rest]).replace("/", "_").replace(" ", "")
+    first = [str(settings[key]) for key in ("sampler", "steps") if key in settings]
+    return "-".join([*first, *rest]).replace("/", "_").replace(" ", "")
 
 
-__all__ = ["asked", "averaged", "called", "device", "features", "filed", "measures", "plan_of"]
+__all__ = ["asked", "averaged", "called", "device", "features", "filed", "measures", "plan_of", "way_of"]

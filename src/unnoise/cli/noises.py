@@ -13,6 +13,7 @@ from safetensors.torch import save as packed
 
 from unnoise import files
 from unnoise.config import UserError, nearest
+from unnoise.loop import Adaptive
 from unnoise.reading.paths import found
 from unnoise.run import Run
 from unnoise.samplers import Plan
@@ -32,7 +33,7 @@ def save(path: Path, x: Tensor, settings: Mapping[str, Any]) -> Path:
     return files.put(path, packed({"noise": x}, {"unnoise": json.dumps(dict(settings))}))
 
 
-def load(path: Path, run: Run, plan: Plan) -> Tensor:
+def load(path: Path, run: Run, plan: Plan | Adaptive) -> Tensor:
     """Noise (n, ...) that a plan of a run can start from."""
     if path.suffix.lower() not in KINDS:
         raise UserError(f"noise is a .safetensors or .npy file of `unnoise invert`, got {path}")

@@ -1,5 +1,6 @@
 """Options that several commands share, and how their words are read. Nothing heavy."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -8,6 +9,15 @@ import typer
 
 from unnoise.config import UserError
 
+
+def weight_or_words(text: str) -> float | str:
+    """A number where it is one, else the words."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/digits.")]
 Pairs: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="[OPTION=VALUE]...", help="The sampler's own options, such as eta=0.5.")
@@ -15,7 +25,15 @@ Pairs: TypeAlias = Annotated[
 Sampler: TypeAlias = Annotated[str | None, typer.Option(help="Sampler, if not the recipe's: ddim, heun, dpmpp_2m ...")]
 Steps: TypeAlias = Annotated[int | None, typer.Option(help="Intervals from noise to data.", min=1)]
 Grid: TypeAlias = Annotated[str | None, typer.Option(help="Where the steps fall: karras, logsnr, time ...")]
-Guidance: TypeAlias = Annotated[float | None, typer.Option(help="Weight of classifier-free guidance; 1: none.")]
+Guidance: TypeAlias = Annotated[
+    Any,  # a number or words
+    typer.Option(
+        metavar="WEIGHT|GUIDES",
+        parser=weight_or_words,
+        help="Weight of classifier-free guidance, 1: none; or guides with their options, such as "
+        "'apg weight=4 + dynamic'.",
+    ),
+]
 Ema: TypeAlias = Annotated[
     float | None,
     typer.Option("--ema", metavar="WIDTH", help="Another average of the weights, such as 0.05; 0: the last weights."),
@@ -57,6 +75,9 @@ def seeds(text: str) -> Sequence[int]:
     return found
 
 
+POWER = re.compile(r"[+-]?\d+[eE][+-]?\d+")  # 1e-5, which YAML takes for a word
+
+
 def pairs(words: Sequence[str] | None) -> dict[str, Any]:
     """key=value words, the values in YAML."""
     import yaml
@@ -67,7 +88,7 @@ def pairs(words: Sequence[str] | None) -> dict[str, Any]:
         if not equals or not key:
             raise UserError(f"an option of a sampler is written option=value, such as eta=0.5; got '{word}'")
         try:
-            found[key] = yaml.safe_load(value)
+            found[key] = float(value) if POWER.fullmatch(value) else yaml.safe_load(value)
         except yaml.YAMLError:
             raise UserError(f"the value of {key} is a number or a word, got '{value}'") from None
     return found

@@ -1,5 +1,6 @@
 """`unnoise sample`: draw from a run, as a picture, single pictures, or numbers."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,14 +57,14 @@ def sample(
     """
     from unnoise import run as runs
     from unnoise.cli import asking, pictures, starts
-    from unnoise.loop import Event, Step
+    from unnoise.loop import Adaptive, Event, Step
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
     if each and pictures.of_points(opened):
         raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
     if between is not None and seeds is not None:
         raise UserError(f"--between {between[0]} {between[1]} names its two seeds: leave out --seeds")
-    plan, how = asking.plan_of(opened, sampler, steps, grid, options)
+    plan, how = asking.way_of(opened, sampler, steps, grid, options)
     shape = _shape(opened, size)
     begun = None
     if start is not None or between is not None:
@@ -78,21 +79,22 @@ def sample(
     named = named if size is None else {**named, "size": size}
     path = _path(opened, out, _name(named, starts.whence(start, between, seeds, wanted, rows), label, guidance))
     x0 = None if begun is None else starts.each(begun, wanted)
-    asked = 0
+    asked = spent = 0
     last: list[Event] = []
-    with Meter("sample", plan.rows * len(wanted), "evaluations", lambda: asked):
+    free = isinstance(plan, Adaptive)  # in how many questions it asks
+    with Meter("sample", len(wanted) * (1 if free else plan.rows), "samples" if free else "evaluations", lambda: asked):
         for event in opened.draw(wanted, plan, labels, guidance, x0, shape):
             if isinstance(event, Step):
-                asked += 1
+                asked, spent = asked + 1, spent + (event.row if free else 1)
             else:
                 last.append(event)
-    x = runs.collect(last, len(wanted))
-    told, across = settings | {"evaluations": plan.rows}, None if between is None or begun is None else len(begun)
+    x, evaluations = runs.collect(last, len(wanted)), round(spent / len(wanted))
+    told, across = settings | {"evaluations": evaluations}, None if between is None or begun is None else len(begun)
     written = _write(opened, x, path, wanted, labels, rows, told, each, across)
-    each_in = f"{plan.rows} evaluation{'s' * (plan.rows > 1)} each"
+    each_in = f"{evaluations} evaluation{'s' * (evaluations > 1)} {'on average' if free else 'each'}"
     say(f"{_count(len(x))} ({asking.called(how)}: {each_in}) in {_names(written)}", beside=json)
     if json:
-        tell({**settings, "labels": labels, "evaluations": plan.rows,
+        tell({**settings, "labels": labels, "evaluations": evaluations,
               "files": [str(file) for file in written]})  # fmt: skip
 
 
@@ -149,12 +151,12 @@ def _path(run: Any, out: Path | None, name: str) -> Path:
     return out
 
 
-def _name(how: dict[str, Any], whence: str, label: str | None, guidance: float | None) -> str:
+def _name(how: dict[str, Any], whence: str, label: str | None, guidance: float | str | None) -> str:
     """A file name that tells the settings: heun-18-label-7-seeds-0-15."""
     from unnoise.cli import asking
 
     rest = [f"label-{label}"] if label is not None else []
-    rest += [f"w-{guidance:g}"] if guidance is not None else []
+    rest += [f"w-{guidance:g}" if isinstance(guidance, float) else re.sub(r"[^\w.=-]+", "-", guidance)] if guidance is not None else []
     return "-".join([asking.filed(how), *rest, whence]).replace("/", "_").replace(" ", "")
 
 

@@ -7,6 +7,7 @@ import torch
 
 from unnoise.cli import noises
 from unnoise.config import UserError
+from unnoise.loop import Adaptive
 from unnoise.process.between import between as way
 from unnoise.run import Run
 from unnoise.samplers import Plan
@@ -17,7 +18,7 @@ STRIP, CURVE = 9, 100  # places between two noises: pictures side by side, point
 
 def noise(
     run: Run,
-    plan: Plan,
+    plan: Plan | Adaptive,
     sampler: str,
     start: Path | None,
     between: tuple[int, int] | None,

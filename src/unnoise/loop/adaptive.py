@@ -11,7 +11,7 @@ explicit pair serves, and step sizes are about the same all the way.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -68,11 +68,14 @@ class Adaptive:
     """How the flow is followed: what stands in a plan's place where steps are not written out beforehand.
 
     tolerance: of one step, in z, absolute and relative to |z| at once, as the root of the mean square over an item;
-    evaluations: of one item at most.
+    evaluations: of one item at most; start, end: where it begins and where it stops, as a plan's.
     """
 
     tolerance: float = 1e-5
     evaluations: int = EVALUATIONS
+    start: float = 1.0
+    end: float = 0.0
+    stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 1:
@@ -136,14 +139,14 @@ def draw(
 ) -> Iterator[Event]:
     """Samples as the engine tells of them: a Step, whose row is what the item took in all, and Done.
 
-    start: x at t = 1 (B, *shape) instead of noise; the rest as of `loop.sample`.
+    start: x at how.start (B, *shape) instead of noise; the rest as of `loop.sample`.
     """
     like = torch.zeros(0, device=device or home(denoiser))
     if start is not None and tuple(start.shape) != (len(seeds), *shape):
         raise UserError(f"start has shape {tuple(start.shape)}, expected {(len(seeds), *shape)} (one per seed)")
     given = move(cond, like)
-    x = denoiser.process.prior(shape, seeds, like, 1.0, given) if start is None else start.to(like)
-    for one in follow(denoiser, x, 1.0, 0.0, how, cond, places):
+    x = denoiser.process.prior(shape, seeds, like, how.start, given) if start is None else start.to(like)
+    for one in follow(denoiser, x, how.start, how.end, how, cond, places):
         yield Step(Ticket(0), one.item, one.evaluations, one.evaluations, one.x0)
         yield Done(Ticket(0), one.item, one.x)
 

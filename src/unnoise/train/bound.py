@@ -13,6 +13,8 @@ from unnoise.train.draws import Draws
 from unnoise.train.levels import Levels, Uniform
 from unnoise.train.objective import Loss, Objective, average
 
+ROUNDING = 1e-9  # of a step: a time of the chain is known to its last digits
+
 
 @dataclass(frozen=True)
 class Bound(Objective):
@@ -20,8 +22,9 @@ class Bound(Objective):
 
     L_t = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)), s = t − 1/T, and −log p(x_0 | x_t) below t = 1/T  (Ho et al., 2020,
     Eq. 5); at a fixed posterior variance and T → ∞ the bound of Kingma et al., Variational diffusion models, 2021.
-    The mean is trained with the variance, where that is learned. levels: the law of t; one that is not uniform weighs
-    levels as it draws them. steps: T, the schedule's if silent; variance: where it is fixed, 'posterior' or 'beta'.
+    The mean is trained with the variance, where that is learned. levels: the law of t, rounded up to a time k/T of the
+    chain; one that is not uniform weighs levels as it draws them. steps: T, the schedule's if silent; variance: where it
+    is fixed, 'posterior' or 'beta'.
     """
 
     levels: Levels = Uniform()  # noqa: RUF009 (frozen)
@@ -44,12 +47,13 @@ class Bound(Objective):
         beside: Any = None,
     ) -> Loss:
         process = denoiser.process
-        t = self.levels.quantile(draws.uniform("level", self.levels.stratify), process.schedule)
+        chain = self.steps or process.schedule.steps
+        drawn = self.levels.quantile(draws.uniform("level", self.levels.stratify), process.schedule)
+        t = np.maximum(np.ceil(drawn * chain - ROUNDING), 1) / chain
         level, noise = process.level(t, x0), process.constrain(draws.normal("noise", x0), cond)
         x = process.corrupt(x0, level, noise)
         answer, v, c = denoiser.told(x, level, cond)
         belief = align(c.skip, x) * x + align(c.out, x) * answer.to(x.dtype)
-        chain = self.steps or process.schedule.steps
         back = Back.within(process.schedule, t, chain, x0)
         fixed = float(self.variance == "beta")
         nats = back.nats(x0, belief, fixed if v is None else v, self.cell)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from unnoise import recipes
+from unnoise import guide, recipes
 from unnoise.augment import AUGMENTS, Augment, Nothing
 from unnoise.config import Tables, UserError, build, describe, nearest
 from unnoise.data import SOURCES, Items, Source, settled
@@ -19,6 +19,7 @@ from unnoise.denoise.closed import Components
 from unnoise.denoise.target import TARGETS, Target
 from unnoise.denoise.truth import truth
 from unnoise.denoise.variance import VARIANCES, Fixed, Variance
+from unnoise.guide import Guidance
 from unnoise.loop.sampling import Sampling
 from unnoise.modality import MODALITIES, Array, Modality, Points
 from unnoise.nets import NETS, Net
@@ -161,6 +162,25 @@ class Recipe:
             )
         return made
 
+    def check_guidance(self, guides: Guidance) -> None:
+        """Raises where guides do not fit what is trained."""
+        guide.check(guides, self.nulls, self.told, self.process)
+
+    def told(self, name: int | str) -> dict[str, int | float]:
+        """What a label by its name or number tells the network."""
+        return {"label": self.label(name)}
+
+    def label(self, name: int | str) -> int:
+        """The number of a label by its name or number."""
+        if isinstance(name, str):
+            if name not in self.classes:
+                raise UserError(f"there is no label '{name}'; {nearest(name, self.classes)}")
+            return self.classes.index(name)
+        if not 0 <= int(name) < len(self.classes):
+            known = f"expected 0 to {len(self.classes) - 1} ({', '.join(self.classes)})" if self.classes else "no label"
+            raise UserError(f"there is no label {name}: {known}")
+        return int(name)
+
     def denoiser(self) -> NetDenoiser:
         """A fresh network around which all else is as the recipe says; its first weights depend on the seed."""
         import torch
@@ -293,8 +313,9 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
     )
     if not isinstance(recipe.augment, Nothing) and len(recipe.shape) != 3:
         raise UserError(f"{name}: augment: only pictures are augmented, got items of shape {recipe.shape}")
-    try:  # a sampler that cannot be written out is told of now, not after the training
+    try:  # a sampler that cannot be written out is told of now, not after the training; nor guides that fit nothing
         recipe.plan(recipe.sampling)
+        recipe.check_guidance(recipe.sampling.guidance)
     except UserError as error:
         raise UserError(f"{name}: sample: {error}") from None
     net, resolved["net"] = build(Net, resolved["net"], TABLES, f"{name}: net", _around(recipe))

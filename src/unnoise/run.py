@@ -19,7 +19,7 @@ from unnoise.config import UserError, choose, nearest
 from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.denoise.variance import Learned
-from unnoise.guide import CFG
+from unnoise.guide import Guidance, guided, nodes, plain, words
 from unnoise.loop import Adaptive, Done, Engine, Event, Failed, Job, Sampling, adaptive, generate, sample
 from unnoise.loop.inversion import begin
 from unnoise.metrics import Features, Measure, Protocol, protocol
@@ -32,6 +32,7 @@ from unnoise.samplers import SAMPLERS, Plan
 from unnoise.tensor import Array, Tensor, align
 from unnoise.train import HeldOut, Regression, checkpoint, fit, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
+from unnoise.train.earlier import earlier
 
 RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "metrics.jsonl"
 CLOCK = "clock.jsonl"  # how long training took, tick by tick: no fact of the training, so no part of its record
@@ -211,7 +212,7 @@ class Run:
         steps: int | None = None,
         grid: str | None = None,
         label: Label = None,
-        guidance: float | None = None,
+        guidance: Guidance | None = None,
         seeds: Sequence[int] | None = None,
         **options: Any,
     ) -> Tensor:
@@ -274,33 +275,46 @@ class Run:
         asked: list[Any] = [label] * count if single else list(label)  # pyright: ignore[reportArgumentType]
         if len(asked) != count:
             raise UserError(f"{len(asked)} labels for {count} samples: give one label for all, or one each")
-        return {"label": torch.tensor([self._label(entry) for entry in asked])}
+        return {"label": torch.tensor([self.recipe.label(entry) for entry in asked])}
 
-    def _label(self, label: int | str) -> int:
-        classes = self.recipe.classes
-        if isinstance(label, str):
-            if label not in classes:
-                raise UserError(f"there is no label '{label}'; {nearest(label, classes)}")
-            return classes.index(label)
-        if not 0 <= int(label) < len(classes):
-            raise UserError(f"there is no label {label}: expected 0 to {len(classes) - 1} ({', '.join(classes)})")
-        return int(label)
+    def guided(self, guidance: Guidance | None = None) -> Denoiser:
+        """The denoiser with the guides given around it, or the recipe's: a weight, or words (see `guide.words`)."""
+        guidance = self.recipe.sampling.guidance if guidance is None else guidance
+        try:
+            return guided(self.denoiser, guidance, self.recipe.nulls, self.recipe.told, self._model)
+        except UserError as error:
+            raise UserError(f"{self.recipe.name}: {error}") from None
 
-    def guided(self, weight: float | None = None) -> Denoiser:
-        """The denoiser with classifier-free guidance of the weight given, or the recipe's."""
-        weight = self.recipe.sampling.guidance if weight is None else weight
-        if weight == 1 or not self.recipe.nulls:
-            if weight != 1:
-                raise UserError(f"{self.recipe.name} was trained without conditions, so guidance has nothing to follow")
-            return self.denoiser
-        return CFG(self.denoiser, self.recipe.nulls, weight)
+    def guidance_key(self, guidance: Guidance | None) -> float | str:
+        """What guides are, to tell results apart: a weight, or words and what other runs they ask."""
+        asked = self.recipe.sampling.guidance if guidance is None else guidance
+        others = sorted({str(node["run"]) for node in nodes(asked) if node.get("run") is not None})
+        return plain(" ".join([words(asked), *(f"{other}={open(other).weights[:12]}" for other in others)]))
+
+    def _model(self, folder: str | None, items: int | None, ema: float | None) -> NetDenoiser:
+        """Another run's denoiser, or this one's after fewer items or with another average of its weights."""
+        other = self if folder is None else open(folder, self.device)
+        mine, theirs = (run.recipe for run in (self, other))
+        for what in ("shape", "classes"):
+            if getattr(mine, what) != getattr(theirs, what):
+                raise UserError(f"{folder} knows the {what} {getattr(theirs, what)}, expected {getattr(mine, what)}")
+        if mine.nodes["process"] != theirs.nodes["process"]:
+            raise UserError(f"{folder} is of another process, so it hears other noise than {mine.name}")
+        return (other if ema is None else other.averaged(ema)).denoiser if items is None else other._earlier(items, ema)
+
+    def _earlier(self, items: int, width: float | None) -> NetDenoiser:
+        """The denoiser as it was after so many items."""
+        made = self.recipe.denoiser()
+        then = earlier(self.checkpoint, self.folder / SNAPSHOTS, items, width)
+        fit(made.net.state_dict(), then, self.folder)
+        return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
 
     def draw(
         self,
         seeds: Sequence[int],
         plan: Plan | Adaptive | None = None,
         label: Label = None,
-        guidance: float | None = None,
+        guidance: Guidance | None = None,
         start: Tensor | None = None,
         shape: tuple[int, ...] | None = None,
     ) -> Generator[Event]:
@@ -325,7 +339,7 @@ class Run:
         steps: int | None = None,
         grid: str | None = None,
         label: Label = None,
-        guidance: float | None = None,
+        guidance: Guidance | None = None,
         seeds: Sequence[int] | None = None,
         start: Tensor | None = None,
         raw: bool = True,
@@ -334,7 +348,8 @@ class Run:
         """Samples: a list of raw things (pictures, rows in the data's units), or with raw=False the tensor (n, ...).
 
         n: how many, 16 if seeds is silent too; seeds: one each, range(n) if silent; label: a number, a name, or one
-        each; guidance: the weight, 1 for none; start: x at the plan's start; options: the sampler's own.
+        each; guidance: the weight, 1 for none, or guides in words (see `guide.words`); start: x at the plan's start;
+        options: the sampler's own.
         """
         if seeds is None:
             seeds = range((16 if start is None else len(start)) if n is None else n)
@@ -345,7 +360,7 @@ class Run:
         return self.recipe.modality.decode(x) if raw else x
 
     def trajectory(
-        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: float | None = None
+        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: Guidance | None = None
     ) -> Trajectory:
         """Every question of a plan and the belief that answered it, for each seed; on the host."""
         plan, denoiser = plan or self.plan(), self.guided(guidance)
@@ -361,7 +376,7 @@ class Run:
         return Trajectory(times, torch.stack(states).cpu(), torch.stack(beliefs).cpu(), scale)
 
     def batches(
-        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: float | None = None
+        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: Guidance | None = None
     ) -> Generator[Tensor]:
         """Samples of many seeds, in order, a batch as soon as it is done: the closed loop, for thousands of them."""
         plan, denoiser, cond = plan or self.plan(), self.guided(guidance), self.labels(label, len(seeds))

@@ -38,7 +38,7 @@ def compare(
     ] = None,
     grids: Annotated[str | None, typer.Option(metavar="A,B", help="Grids of times to draw each run by.")] = None,
     guidance: Annotated[
-        str | None, typer.Option(metavar="1,2,4", help="Weights of guidance to draw each run by.")
+        str | None, typer.Option(metavar="1,2,4", help="Guidance to draw each run by: weights, or guides in words.")
     ] = None,
     ema: Annotated[
         str | None, typer.Option(metavar="0.05,0.1", help="Averages of the weights to draw each run by; 0: the last.")
@@ -95,7 +95,7 @@ def compare(
         steps=_list_of("--steps", steps, int),
         evaluations=_list_of("--evaluations", evaluations, int),
         grids=_list_of("--grids", grids, str),
-        guidance=_list_of("--guidance", guidance, float),
+        guidance=_guides(guidance),
         ema=_list_of("--ema", ema, float),
         judge=judge,
         measures=_list_of("--measures", measures, str),
@@ -150,6 +150,16 @@ def _do(work: "Jobs", what: str, unit: str, kept: str, again: str) -> None:
     say(f"Stopped at {work.done:,} of {work.total:,} {unit}, {kept}. Go on with:", beside=True)
     say(f"  {again}{f' --jobs {work.many}' if work.many > 1 else ''}", beside=True)
     raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
+
+
+def _guides(text: str | None) -> list[float | str]:
+    """Weights, or guides in words, written with commas."""
+    from unnoise.guide import several
+
+    found = [] if text is None else several(text)
+    if "" in found or len({*found}) < len(found):
+        raise UserError(f"--guidance takes different weights or guides with commas between them, got '{text}'")
+    return found
 
 
 def _list_of(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:

@@ -102,7 +102,7 @@ def _way(
     how: "Sampling",
     plan: "Plan",
     labels: Sequence[int | str] | None,
-    guidance: float | None,
+    guidance: float | str | None,
     seeds: Sequence[int] | None,
 ) -> There:
     """To noise by the rising plan, and back both to its start and to the end of sampling."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from unnoise.advise import advice
 from unnoise.cli import asking, averages, pictures, previews
+from unnoise.guide import Guidance, words
 from unnoise.metrics import Measure, Protocol, match
 from unnoise.metrics.likelihood import Likelihood
 from unnoise.report.html import Averages, Cloud, Film, Neighbour, Report
@@ -62,7 +63,7 @@ def report(
     how: Mapping[str, Any],
     seconds: float,
     command: str,
-    guidance: float | None = None,
+    guidance: Guidance | None = None,
     likelihoods: Sequence[Likelihood] = (),
 ) -> Report:
     """The report of samples x (draws·count, ...) that were measured by `rules`, drawn by `plan` in `seconds`."""
@@ -74,7 +75,7 @@ def report(
         "trained on": f"{run.checkpoint.items:,} items",
         "parameters": f"{sum(p.numel() for p in net.parameters()):,}",
         "sampler": sampler,
-        "guidance": f"{recipe.sampling.guidance if guidance is None else guidance:g}",
+        "guidance": words(recipe.sampling.guidance if guidance is None else guidance),
         "drawn": f"{len(x):,} samples, {len(x) / max(seconds, 1e-9):,.0f} a second ({run.device})",
         "average of the weights": run.average,
         "weights": run.weights[:12],

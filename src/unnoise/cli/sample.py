@@ -156,7 +156,8 @@ def _name(how: dict[str, Any], whence: str, label: str | None, guidance: float |
     from unnoise.cli import asking
 
     rest = [f"label-{label}"] if label is not None else []
-    rest += [f"w-{guidance:g}" if isinstance(guidance, float) else re.sub(r"[^\w.=-]+", "-", guidance)] if guidance is not None else []
+    if guidance is not None:
+        rest += [re.sub(r"[^\w.=-]+", "-", guidance) if isinstance(guidance, str) else f"w-{guidance:g}"]
     return "-".join([asking.filed(how), *rest, whence]).replace("/", "_").replace(" ", "")
 
 

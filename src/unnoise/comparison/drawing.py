@@ -21,7 +21,7 @@ class Drawing:
     steps: int | None = None
     evaluations: int | None = None  # in place of steps: as many steps as so many questions allow
     grid: str | None = None
-    guidance: float | None = None
+    guidance: float | str | None = None  # a weight, or guides in words
     ema: float | None = None  # the width of the weights' average, 0: the last weights
 
     @property
@@ -74,7 +74,7 @@ class Drawings:
     steps: Sequence[int] = ()
     evaluations: Sequence[int] = ()
     grids: Sequence[str] = ()
-    guidance: Sequence[float] = ()
+    guidance: Sequence[float | str] = ()
     ema: Sequence[float] = ()
 
     def __post_init__(self) -> None:

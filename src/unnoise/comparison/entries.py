@@ -114,8 +114,7 @@ def ways(run: Run, name: str, drawings: Drawings) -> None:
 def _way(run: Run, name: str, drawing: Drawing) -> None:
     try:
         drawing.plan(run)
-        if drawing.guidance not in (None, 1) and not run.recipe.nulls:
-            raise UserError(f"{run.recipe.name} is trained without conditions, so guidance has nothing to follow")
+        run.recipe.check_guidance(run.recipe.sampling.guidance if drawing.guidance is None else drawing.guidance)
     except UserError as error:
         raise UserError(f"{' · '.join(filter(None, [name, drawing.name]))}: {error}") from None
 

@@ -18,6 +18,7 @@ from unnoise import files
 from unnoise.comparison.drawing import Drawing
 from unnoise.comparison.milestones import samples
 from unnoise.comparison.sweep import digest
+from unnoise.guide import Guidance, evaluations
 from unnoise.metrics import Measure, Protocol, protocol
 from unnoise.modality import Image
 from unnoise.recipe import resolve
@@ -35,7 +36,7 @@ class Result:
     """What was measured of one run, drawn one way."""
 
     measures: tuple[Measure, ...]
-    evaluations: int  # answers of the network for one sample, guidance's second ones counted
+    evaluations: int  # answers of networks for one sample, those that guides ask counted
     seconds: float  # of drawing, for one sample
     plan: str  # SHA-256 of the table it was drawn by
     shown: Path | None = None  # samples of the first seeds, as a tensor
@@ -57,22 +58,22 @@ class Lab:
     def result(self, run: Run, drawing: Drawing, seen: Callable[[int], None] = lambda done: None) -> Result:
         """Samples of seeds 0, 1, 2 ... of this run, measured; `seen` hears how many are drawn."""
         run = drawing.of(run)
-        plan, weight, of = self._asked(run, drawing)
+        plan, guidance, of = self._asked(run, drawing)
         name = digest(of)[:24]
         told: dict[str, Any] | None = self._kept(name)
         if told is None:
             labels = None if self.rules.labels is None else self.rules.labels.reshape(-1).tolist()
             parts: list[Tensor] = []
             done, began = 0, time.perf_counter()
-            for part in run.batches(range(self.samples), plan, labels, weight):
+            for part in run.batches(range(self.samples), plan, labels, guidance):
                 parts.append(part)
                 done += len(part)
                 seen(done)
             seconds = (time.perf_counter() - began) / self.samples
             x = torch.cat(parts)
             measures = [m.to_json() for m in run.measure(self.rules, x)]
-            second = int((plan.weight != 0).sum()) if weight not in (0, 1) else 0
-            told = {"of": of, "seconds": seconds, "evaluations": plan.rows + second, "measures": measures}
+            asked = evaluations(run.guided(guidance), plan, run.recipe.shape, run.labels(labels and labels[:1], 1))
+            told = {"of": of, "seconds": seconds, "evaluations": asked, "measures": measures}
             first = x[rows_shown(self.rules, x[0].numel())].cpu().contiguous()
             files.put(self.folder / f"{name}.safetensors", save({"x": first}))
             self._keep(name, told)
@@ -84,10 +85,11 @@ class Lab:
         """Whether that was measured before."""
         return self._kept(digest(self._asked(drawing.of(run), drawing)[2])[:24]) is not None
 
-    def _asked(self, run: Run, drawing: Drawing) -> tuple[Plan, float, dict[str, Any]]:
-        """The plan, the weight of guidance, and what its numbers are of."""
-        plan, weight = drawing.plan(run), run.recipe.sampling.guidance if drawing.guidance is None else drawing.guidance
-        return plan, weight, {"weights": run.weights, "plan": plan.digest, "guidance": weight, **self._by()}
+    def _asked(self, run: Run, drawing: Drawing) -> tuple[Plan, Guidance, dict[str, Any]]:
+        """The plan, the guidance, and what its numbers are of."""
+        guides = run.recipe.sampling.guidance if drawing.guidance is None else drawing.guidance
+        plan, key = drawing.plan(run), run.guidance_key(guides)
+        return plan, guides, {"weights": run.weights, "plan": plan.digest, "guidance": key, **self._by()}
 
     def milestone(self, path: Path) -> tuple[Measure, ...]:
         """One lot of samples that a training drew on its way, measured; nothing of a lot of another count."""

@@ -1,7 +1,8 @@
 """Classifier-free guidance: away from the belief that was told nothing, or something else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
@@ -12,6 +13,8 @@ from unnoise.guide.sides import Sides, index
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
 from unnoise.tensor import Cond, Tensor
+
+Null: TypeAlias = Mapping[str, int | float | Tensor]  # a value for all items, of each condition
 
 NEGATIVE = "negative "  # before a condition's name: what stands for its null, as a leaf of cond
 
@@ -29,7 +32,7 @@ class CFG:
     """
 
     inner: Denoiser
-    null: Mapping[str, int | float]
+    null: Null
     weight: float = 1.0
     interval: Interval | None = None
     blend: Blend = Linear()  # noqa: RUF009 (frozen)
@@ -61,7 +64,7 @@ class CFG:
             asked[name][len(told) :] = self._instead(name, cond, untold)
         return Asked((Question(self.inner, x[index(told + untold, x)], level.take(told + untold), asked),), sides)
 
-    def _instead(self, name: str, cond: Cond, items: list[int]) -> Tensor | int | float:
+    def _instead(self, name: str, cond: Cond, items: list[int]) -> int | float | Tensor:
         """What the unconditional rows are told of a condition."""
         given = cond.get(NEGATIVE + name)
         return self.null[name] if given is None else given[index(items, given)]
@@ -77,38 +80,47 @@ class CFG:
         return sides.join(better, lesser, self.blend)
 
 
+Told = Callable[[str | int], Null]  # what a label or a prompt, as people write it, tells the network
+
+
 def cfg(
     inner: Denoiser,
-    null: Mapping[str, int | float],
+    null: Null,
+    told: Told,
     weight: float = 1.0,
+    negative: str | int | None = None,
     interval: Interval | None = None,
     blend: Blend = Linear(),  # noqa: B008 (frozen)
 ) -> CFG:
-    """Classifier-free guidance; see CFG."""
-    return CFG(inner, null, weight, interval, blend)
+    """Classifier-free guidance, away from nothing or from what `negative` names; see CFG."""
+    return CFG(inner, null if negative is None else {**null, **told(negative)}, weight, interval, blend)
 
 
 def rescaled(
     inner: Denoiser,
-    null: Mapping[str, int | float],
+    null: Null,
+    told: Told,
     weight: float = 1.0,
+    negative: str | int | None = None,
     interval: Interval | None = None,
     share: float = 0.7,
 ) -> CFG:
     """Classifier-free guidance that keeps the contrast of the conditional belief; see Rescaled."""
-    return CFG(inner, null, weight, interval, Rescaled(share))
+    return cfg(inner, null, told, weight, negative, interval, Rescaled(share))
 
 
 def apg(
     inner: Denoiser,
-    null: Mapping[str, int | float],
+    null: Null,
+    told: Told,
     weight: float = 1.0,
+    negative: str | int | None = None,
     interval: Interval | None = None,
     along: float = 0.0,
     norm: float | None = None,
 ) -> CFG:
     """Adaptive projected guidance: classifier-free guidance across the belief alone; see Projected."""
-    return CFG(inner, null, weight, interval, Projected(along, norm))
+    return cfg(inner, null, told, weight, negative, interval, Projected(along, norm))
 
 
-__all__ = ["CFG", "NEGATIVE", "apg", "cfg", "rescaled"]
+__all__ = ["CFG", "NEGATIVE", "Null", "Told", "apg", "cfg", "rescaled"]

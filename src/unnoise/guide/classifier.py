@@ -1,6 +1,5 @@
 """Classifier guidance: towards where a classifier of noisy data sees the label."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.guide.autoguidance import Models
+from unnoise.guide.cfg import Null
 from unnoise.guide.guide import Asked, Interval, Question, believe, check_interval, factors, weights, without
 from unnoise.guide.sides import index
 from unnoise.process.gaussian import Gaussian
@@ -32,7 +32,7 @@ class Classifier:
 
     inner: Denoiser
     shift: Denoiser
-    null: Mapping[str, int | float]
+    null: Null
     weight: float = 1.0
     told: bool = False
     interval: Interval | None = None
@@ -62,7 +62,9 @@ class Classifier:
         return Asked(tuple(questions), (pushed, by[pushed]))
 
     def _nothing(self, name: str, leaf: Tensor) -> Tensor:
-        return torch.full_like(leaf, self.null[name]) if name == "label" and name in self.null else leaf
+        if name != "label" or name not in self.null:
+            return leaf
+        return torch.as_tensor(self.null[name], dtype=leaf.dtype, device=leaf.device).expand_as(leaf)
 
     def combine(self, asked: Asked, answers: list[Belief]) -> Belief:
         """The belief, moved by w times the shift where there is one."""
@@ -78,7 +80,7 @@ class Classifier:
 def classifier(
     inner: Denoiser,
     models: Models,
-    null: Mapping[str, int | float],
+    null: Null,
     weight: float = 1.0,
     run: str | None = None,
     told: bool = False,

@@ -40,15 +40,14 @@ def words(guidance: Guidance) -> str:
 
 def several(text: str) -> list[float | str]:
     """Ways of guiding in a list with commas: "1, 2, apg weight=4 interval=[0.2, 2]"."""
-    return [read(part) for part in _split(text, ",")]
+    return [plain(part) for part in _split(text, ",")]
 
 
-def read(text: str) -> float | str:
+def plain(text: str) -> float | str:
     """A number where it is one, else the words."""
     try:
         return float(text)
     except ValueError:
-        _ = nodes(text)
         return text.strip()
 
 
@@ -112,4 +111,4 @@ def _unread(given: object) -> UserError:
     )
 
 
-__all__ = ["Guidance", "Nodes", "nodes", "read", "several", "words"]
+__all__ = ["Guidance", "Nodes", "nodes", "plain", "several", "words"]

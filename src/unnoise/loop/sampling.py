@@ -9,12 +9,13 @@ from unnoise.samplers.table import HasSchedule, plan
 
 @dataclass(frozen=True)
 class Sampling:
-    """The sampler with its grid and options, the number of steps, and the guidance weight (1: none)."""
+    """The sampler with its grid and options, the number of steps, and the guidance: a weight (1: none), words such as
+    "apg weight=4 + dynamic", or nodes of guides from the inside out."""
 
     sampler: str = "dpmpp_2m"
     steps: int = 20
     grid: str | None = None
-    guidance: float = 1.0
+    guidance: float | str | list[Any] = 1.0
     options: dict[str, Any] | None = None
 
     def plan(self, process: HasSchedule, reverse: bool = False) -> Plan:

@@ -3,6 +3,7 @@
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ROW = 12  # pictures of a label on the sheet
 LABELS = 24  # labels on the sheet
+CAPTIONED = 12  # pictures with captions on the sheet
 MANY = 96  # pictures without labels on the sheet
 GROUPS = 12  # groups of copies that are shown
 UNEVEN = 5.0  # how many times as frequent a label may be before it is worth a word
@@ -25,7 +27,9 @@ RARE = 20  # items of a label below which it is drawn poorly
 
 
 def look(
-    data: Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, or a folder, archive, array or table.")],
+    data: Annotated[
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, named data, or a folder, archive, array or table.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[NODE.KEY=VALUE]...", help="Such as data.size=64.")
     ] = None,
@@ -33,18 +37,24 @@ def look(
     json: Json = False,
 ) -> None:
     """Say what data hold: sizes, labels, ranges, copies, what cannot be read; and draw a sheet of them."""
-    from unnoise.advise.census import census
+    from unnoise.advise.census import Copies, census
     from unnoise.cli.ask_first import reading
+    from unnoise.data import World
 
     with reading(json), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what was left out is said below, and first
         name, source, said, gaps = _opened(data, overrides or ())
         names: Sequence[str] = _names(source)
         found = census(source, names, gaps)
+        if isinstance(source, World):  # what is drawn anew is alike by chance
+            found = replace(found, near=Copies())
+    texts = captions(source)
     folder = out or Path(f"look-{name}")
     written = _draw(source, found, folder, name)
     if json:
-        tell({"data": data, **record(found), "notes": notes(found), "said": list(said), "files": [*map(str, written)]})
+        more = {} if texts is None else {"captions": texts}
+        told = {**record(found), **more, "notes": notes(found), "said": list(said), "files": [*map(str, written)]}
+        tell({"data": data, **told})
         return
     say(f"{name}: {headline(found)}")
     for sentence in (*said, *found.warnings):
@@ -52,19 +62,23 @@ def look(
     for sentence in notes(found):
         say(f"• {sentence}")
     say("")
-    for line in details(found):
+    for line in (*details(found), *about(texts, source)):
         say(line.rstrip())
     say(f"\nDrawn in {' and '.join(shlex.quote(str(path)) for path in written)}")
 
 
 def _opened(word: str, overrides: Sequence[str]) -> tuple[str, "Source", Sequence[str], dict[str, int]]:
     """(name, data, what was decided on the way, missing values by column) of a recipe's data, or of those at a path."""
+    from unnoise import recipes
     from unnoise.advise.propose import Found, choose_size
     from unnoise.advise.survey import gaps, is_data, name_of, survey
     from unnoise.config import build
-    from unnoise.data import Source
+    from unnoise.data import SOURCES, Source
     from unnoise.recipe import TABLES, load, override
 
+    if word in SOURCES and word not in recipes.names() and not Path(word).exists():  # drawn data that no recipe uses
+        named: Source = build(Source, override({"data": word}, overrides)["data"], TABLES, f"{word}: data")[0]
+        return word, named, (), {}
     if not is_data(word):
         made: Recipe = load(word, overrides)
         return made.name, made.source, (), {}
@@ -182,6 +196,44 @@ def details(found: "Census") -> list[str]:
     return lines
 
 
+def captions(source: "Source") -> dict[str, Any] | None:
+    """What there is to say of the captions of the training part; None where there are none."""
+    import numpy as np
+
+    texts = source.split("train").cond.get("text")
+    if texts is None:
+        return None
+    split = [text.split() for text in texts.tolist()]
+    lengths = [len(words) for words in split]
+    return {
+        "captions": len(split),
+        "different": len(set(texts.tolist())),
+        "words": len({word.strip(",.;:!?").lower() for words in split for word in words}),
+        "shortest": min(lengths),
+        "mean": float(np.mean(lengths)),
+        "longest": max(lengths),
+    }
+
+
+def about(texts: Mapping[str, Any] | None, source: "Source") -> list[str]:
+    """Captions in a line, and how often each value is told of items that have labels beside the one."""
+    import numpy as np
+
+    lines: list[str] = []
+    if texts is not None:
+        long = f"of {texts['shortest']} to {texts['longest']} words, {texts['mean']:.1f} on average"
+        counts = f"{texts['captions']:,} captions, {texts['different']:,} different, {long}"
+        lines.append(f"{counts}; {texts['words']} different words")
+    values: Mapping[str, Sequence[str]] = getattr(source, "values", {})
+    if values:
+        cond, wide = source.split("train").cond, max(map(len, values))
+        for name, named in values.items():
+            often = np.bincount(cond[name].ravel(), minlength=len(named) + 1)[: len(named)]
+            said = ", ".join(f"{value} {count:,}" for value, count in zip(named, often.tolist(), strict=True))
+            lines.append(f"{name:<{wide}}  {said}")
+    return lines
+
+
 def record(found: "Census") -> dict[str, Any]:
     """The census as plain numbers and words."""
     from dataclasses import asdict
@@ -208,10 +260,11 @@ def record(found: "Census") -> dict[str, Any]:
 
 
 def _draw(source: "Source", found: "Census", folder: Path, name: str) -> list[Path]:
-    """A sheet of pictures and one of copies; histograms of rows, or of the channels of other items."""
+    """A sheet of pictures, with captions where there are some, and one of copies; histograms of all other items."""
     import numpy as np
 
     from unnoise.report import grids, sheets, style
+    from unnoise.report.captions import captioned
 
     if found.raw != "image":
         items = source.split("train").items
@@ -221,7 +274,12 @@ def _draw(source: "Source", found: "Census", folder: Path, name: str) -> list[Pa
         names = [column.name for column in found.columns]
         return [style.save(sheets.histograms(rows, names, f"{name}: {found.total:,} items"), folder / "columns.png")]
     high = max(column.high for column in found.columns)
-    written = [grids.save(sheets.sheet(_rows(source, found, high)), folder / "sheet.png")]
+    text = source.split("train").cond.get("text")
+    if text is not None:
+        few = [_picture(source, place, high) for place in range(min(len(text), CAPTIONED))]
+        written = [grids.save(captioned(few, text[: len(few)].tolist()), folder / "sheet.png")]
+    else:
+        written = [grids.save(sheets.sheet(_rows(source, found, high)), folder / "sheet.png")]
     groups = [*found.exact.groups, *found.near.groups][:GROUPS]
     if groups:
         shown = {
@@ -268,4 +326,4 @@ def _shown(item: Any, high: float) -> Any:
     return levels if high > 127 else np.rint(levels * (255 / max(high, 1))).astype(np.uint8)
 
 
-__all__ = ["details", "headline", "look", "notes", "record"]
+__all__ = ["about", "captions", "details", "headline", "look", "notes", "record"]

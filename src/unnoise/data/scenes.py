@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from unnoise.config import UserError
-from unnoise.data.grammar import CHOICES, MOST, NAMES, Told, say
+from unnoise.data.grammar import CHOICES, MOST, NAMES, Labels, Told, say
 from unnoise.data.layout import PAIRS, SHAPES, Layout, arrange, nothing, pairs, tell
 from unnoise.data.outlines import KINDS, breadth, cover, windows
 from unnoise.data.source import Items, Raw, World
@@ -59,6 +60,11 @@ class Scenes(World):
         """The pairs (colour, shape) that never occur: no colour twice, no shape three times."""
         return tuple((NAMES["colour"][(3 * i + 1) % 8], KINDS[i % SHAPES]) for i in range(self.unseen))
 
+    def is_strange(self, shape: Labels, colour: Labels) -> npt.NDArray[np.bool_]:
+        """Whether shapes and colours, arrays of one shape, are pairs that never occur."""
+        pairs = [(KINDS.index(shape), NAMES["colour"].index(colour)) for colour, shape in self.strange]
+        return np.any([(shape == k) & (colour == c) for k, c in pairs] or [np.zeros(shape.shape, bool)], axis=0)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.side < 32:  # or the smallest stars and rings are a few pixels that could be anything
@@ -86,6 +92,16 @@ class Scenes(World):
         """Layouts as pictures; the colour of a pixel is its object's times the share of the pixel that it covers."""
         return draw(layout, self.side)
 
+    def _split(self, name: str) -> Items:
+        if name not in self._parts:
+            self._parts[name] = super()._split(name)
+        return self._parts[name]
+
+    @cached_property
+    def _parts(self) -> dict[str, Items]:
+        """The parts that were asked for: all who ask share one drawing, which takes seconds."""
+        return {}
+
     def _make(self, n: int, *words: int | str) -> Items:
         lots = list(self._lots(n, *words))
         made = [self.picture(layout) for layout, _, _ in lots]
@@ -105,9 +121,8 @@ class Scenes(World):
 
     def _obeying(self, told: Told, *words: int | str, novel: bool = False) -> Iterator[Layout]:
         """Layouts that obey what is told, a chunk at a time; novel: one object of each is of a strange pair."""
-        strange = np.zeros(PAIRS, bool)
-        for colour, shape in self.strange:
-            strange[NAMES["colour"].index(colour) * SHAPES + KINDS.index(shape)] = True
+        colour, shape = np.divmod(np.arange(PAIRS), SHAPES)
+        strange = self.is_strange(shape, colour)
         if novel and not strange.any():
             raise UserError("no pair of shape and colour is held out of these scenes: unseen is 0")
         for chunk, size in _chunks(len(told)):

@@ -12,14 +12,15 @@ from unnoise.denoise.denoiser import Belief
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
 from unnoise.process.schedule import Schedule
-from unnoise.process.schedules import SCHEDULES, Discrete, Flow, Linear, ZeroTerminal
+from unnoise.process.schedules import SCHEDULES, Discrete, Flow, Linear, SubVP, ZeroTerminal
 from unnoise.samplers.table import SAMPLERS
 from unnoise.tensor import Array, Cond, Tensor, align
 
 PROCESSES: dict[str, Gaussian] = {
-    **{name: Gaussian(kind()) for name, kind in SCHEDULES.items() if name not in ("zero_terminal", "discrete")},
+    **{name: Gaussian(kind()) for name, kind in SCHEDULES.items() if name not in ("zero_terminal", "sub_vp", "discrete")},
     "flow_shifted": Gaussian(Flow(3.0)),
     "zero_terminal": Gaussian(ZeroTerminal(Linear())),
+    "sub_vp": Gaussian(SubVP(Linear())),
     "discrete": Gaussian(Discrete(Linear())),
     "discrete_zero_terminal": Gaussian(Discrete(ZeroTerminal(SCHEDULES["cosine"]()))),
 }

@@ -245,7 +245,7 @@ def test_measures_are_asked_by_name_and_told_with_their_intervals(here, capsys):
 
 
 PLOTS = {
-    "schedules --schedules cosine,zero_terminal,discrete --out {}.svg": "svg",
+    "schedules --schedules cosine,zero_terminal,sub_vp,discrete --out {}.svg": "svg",
     "forward digits --n 2 --out {}.png": "png",
     "forward classes2d --schedule linear --theme dark --out {}.png": "png",
     "plan heun --steps 4 --out {}.svg": "svg",

@@ -73,7 +73,7 @@ def test_nodes_nest_as_deep_as_they_are_written():
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_what_is_resolved_builds_the_same_and_resolves_to_itself(kind):
-    node = {"kind": kind, "schedule": "sigmoid"} if kind in ("discrete", "zero_terminal") else kind
+    node = {"kind": kind, "schedule": "sigmoid"} if kind in ("discrete", "sub_vp", "zero_terminal") else kind
     made, resolved = build(Schedule, node, TABLES, "schedule")
     plain = yaml.safe_load(yaml.safe_dump(resolved))
     assert plain == json.loads(json.dumps(resolved))  # plain data, all the way down

@@ -43,15 +43,17 @@ PRESERVING = tuple(BETAS)
 
 def every_schedule():
     """Each kind of the table, and what is made of it: {name: schedule}."""
-    plain = {name: SCHEDULES[name]() for name in SCHEDULES if name not in ("zero_terminal", "discrete")}
+    plain = {name: SCHEDULES[name]() for name in SCHEDULES if name not in ("zero_terminal", "sub_vp", "discrete")}
     made = dict(plain)
     for name in PRESERVING:
         made[f"{name}, zero terminal"] = schedules.ZeroTerminal(plain[name])
+        made[f"{name}, sub-VP"] = schedules.SubVP(plain[name])
         made[f"{name}, 1000 steps"] = schedules.Discrete(plain[name])
     made["linear, 10 steps"] = schedules.Discrete(plain["linear"], 10)
     made["cosine, 50 steps"] = schedules.Discrete(plain["cosine"], 50)
     made["linear, zero terminal, 100 steps"] = schedules.Discrete(schedules.ZeroTerminal(plain["linear"]), 100)
     made["linear, 100 steps, zero terminal"] = schedules.ZeroTerminal(schedules.Discrete(plain["linear"], 100))
+    made["linear, 10 steps, sub-VP"] = schedules.SubVP(made["linear, 10 steps"])
     made["flow, shift 3"] = schedules.Flow(3.0)
     made["cosine, clipped below"] = schedules.Discrete(schedules.Cosine(least=1e-4))
     return made
@@ -378,6 +380,8 @@ def test_levels_are_taken_and_repeated_row_by_row():
     [
         (lambda: schedules.ZeroTerminal(schedules.Geometric()), "variance-preserving.*geometric"),
         (lambda: schedules.ZeroTerminal(schedules.Flow()), "variance-preserving.*flow"),
+        (lambda: schedules.SubVP(schedules.Geometric()), "variance-preserving.*geometric"),
+        (lambda: schedules.Discrete(schedules.SubVP(schedules.Linear())), "subvp has no betas"),
         (lambda: schedules.Discrete(schedules.Flow()), "flow has no betas"),
         (lambda: schedules.Discrete(schedules.Karras()), "karras has no betas"),
         (lambda: schedules.Discrete(schedules.Discrete(schedules.Linear())), "discrete has no betas"),

@@ -259,7 +259,7 @@ def _schedule(name: str) -> Any:
     from unnoise.config import build
     from unnoise.recipe import TABLES, Schedule
 
-    stand = {"zero_terminal": {"schedule": "linear"}, "discrete": {"schedule": "linear"}}
+    stand = {made: {"schedule": "linear"} for made in ("zero_terminal", "sub_vp", "discrete")}
     return build(Schedule, {"kind": name, **stand.get(name, {})}, TABLES, "schedule")[0]
 
 

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: zero terminal signal, and the textbook chain of T steps."""
+"""Schedules made of schedules: zero terminal signal, the sub-VP process, and the textbook chain of T steps."""
 
 from dataclasses import dataclass
 
@@ -62,6 +62,57 @@ class ZeroTerminal(Preserving):
         alphas = np.sqrt(np.cumprod(1 - self._base.betas(steps)))
         alphas = (alphas - alphas[-1]) * (alphas[0] / (alphas[0] - alphas[-1]))
         return 1 - np.square(alphas) / np.square(np.concatenate([[1.0], alphas[:-1]]))
+
+
+@dataclass(frozen=True)
+class SubVP(Schedule):
+    """alpha of a variance-preserving schedule, sigma = 1 − alpha²: the sub-VP SDE  (Song et al., 2021, Eq. 12 and 29).
+
+    dx = −beta/2·x dt + sqrt(beta·(1 − exp(−2·integral of beta))) dw. The square of the VP's deviation: less noise
+    at every t, and the same data and prior at the ends.
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.schedule, Preserving):
+            raise UserError(
+                "the sub-VP process is made of a variance-preserving schedule (alpha² + sigma² = 1), "
+                f"got {type(self.schedule).__name__.lower()}"
+            )
+
+    @property
+    def _base(self) -> Preserving:
+        assert isinstance(self.schedule, Preserving)
+        return self.schedule
+
+    @property
+    def steps(self) -> int:
+        return self.schedule.steps
+
+    def alpha(self, t: Array) -> Array:
+        return self._base.alpha(t)
+
+    def sigma(self, t: Array) -> Array:
+        return 0 - np.expm1(self._base.log_abar(t))  # 0 −, so that sigma(0) is +0
+
+    def logsnr(self, t: Array) -> Array:
+        log_abar = self._base.log_abar(t)
+        with np.errstate(divide="ignore"):
+            return log_abar - 2 * np.log(-np.expm1(log_abar))
+
+    def slope(self, t: Array) -> Array:
+        log_abar = self._base.log_abar(t)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return -self._base.decay(t) * (1 + np.exp(log_abar)) / (0 - np.expm1(log_abar))
+
+    def time(self, logsnr: Array) -> Array:
+        # sigma/alpha = (1 − alpha²)/alpha = 2·sinh(−log alpha), so log abar = −2·asinh(sigma/(2·alpha))
+        logsnr = np.asarray(logsnr, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            log_abar = -2 * np.arcsinh(np.exp(-logsnr / 2) / 2)
+        with np.errstate(divide="ignore"):
+            return self._base.time(log_abar - np.log(-np.expm1(log_abar)))
 
 
 @dataclass(frozen=True)

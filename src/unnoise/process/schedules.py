@@ -1,6 +1,6 @@
 """The table of schedules."""
 
-from unnoise.process.chain import Discrete, ZeroTerminal
+from unnoise.process.chain import Discrete, SubVP, ZeroTerminal
 from unnoise.process.ladder import Flow, Geometric, Karras
 from unnoise.process.preserving import Cosine, Exponential, Linear, Quadratic, ScaledLinear, Sigmoid
 from unnoise.process.schedule import Schedule
@@ -16,6 +16,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "karras": Karras,
     "flow": Flow,
     "zero_terminal": ZeroTerminal,
+    "sub_vp": SubVP,
     "discrete": Discrete,
 }
 
@@ -32,5 +33,6 @@ __all__ = [
     "ScaledLinear",
     "Schedule",
     "Sigmoid",
+    "SubVP",
     "ZeroTerminal",
 ]

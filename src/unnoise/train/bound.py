@@ -23,7 +23,7 @@ class Bound(Objective):
     L_t = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)), s = t − 1/T, and −log p(x_0 | x_t) below t = 1/T  (Ho et al., 2020,
     Eq. 5); at a fixed posterior variance and T → ∞ the bound of Kingma et al., Variational diffusion models, 2021.
     The mean is trained with the variance, where that is learned. levels: the law of t, rounded up to a time k/T of the
-    chain; one that is not uniform weighs levels as it draws them. steps: T, the schedule's if silent; variance: where it
+    chain; one not uniform weighs levels as it draws them. steps: T, the schedule's if silent; variance: where it
     is fixed, 'posterior' or 'beta'.
     """
 

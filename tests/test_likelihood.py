@@ -8,6 +8,7 @@ from oracles import PROCESSES, Scalar
 from unnoise.config import UserError
 from unnoise.denoise import exact
 from unnoise.loop.adaptive import Adaptive, flow, least_time
+from unnoise.metrics.bound import bound
 from unnoise.metrics.likelihood import by_flow, dequantised, log_density
 from unnoise.modality import Array, Image, Points
 from unnoise.process import Gaussian
@@ -172,3 +173,14 @@ def test_what_it_refuses() -> None:
         log_density(Scalar(bound), x)
     with pytest.raises(UserError, match="takes items"):
         by_flow(truth, Points(), np.zeros((0, 6), np.float32))
+
+
+def test_a_fine_chain_bounds_what_the_flow_tells() -> None:
+    """At beta's variance the last step is right for data that are smooth there, in chains of any length."""
+    truth = blend(COSINE, 3)
+    raw = truth.draw(600, 2).astype(np.float32)
+    exactly = by_flow(truth, Points(), raw).value
+    for steps in (300, 3000):
+        told = bound(truth, Points(), raw, steps=steps, variance="beta", asked=100).likelihood
+        error = 4 * told.error
+        assert -error < told.value - exactly < error + 15 / steps

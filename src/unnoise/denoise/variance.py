@@ -108,7 +108,8 @@ class Back:
         """KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)) of every number, or −log p(x_0 | x_t) where the step is the last.
 
         With g = 2·spread·v: KL = (g + e^{−g}·(1 + gain·(x_0 − D)²) − 1)/2. v: told for every number, or one for all,
-        0 the posterior's variance and 1 beta, which leave the last step at its least deviation.
+        0 the posterior's variance and 1 beta, which leave the last step at its least deviation where levels are told;
+        where a density is, beta is sigma/alpha there: right for data flat on that scale, in chains of any length.
         cell: the width of a level of the data, whose probability is told instead of a density; the outermost, at −1
         and 1, are open  (Ho et al., 2020, Eq. 13).
         """
@@ -117,7 +118,7 @@ class Back:
         width, error = spread * v, x0 - belief
         g = 2 * width
         step = (g + torch.expm1(-g) + (-g).exp() * gain * error.square()) / 2
-        told = deviation + (width if isinstance(v, Tensor) else 0)
+        told = deviation + (width if isinstance(v, Tensor) or not cell else 0)
         return torch.where(last, _told(x0, error, told, cell), step)
 
 

@@ -28,7 +28,7 @@ class Terms:
 
     times   (T + 1,)  t_0 > .. > t_T = 0
     prior   (N,)      KL(q(x_1 | x_0) ‖ prior)
-    which   (N, K)    the steps that an item was asked about: every one, or one of each of K equal parts of the chain
+    which   (N, K)    the steps that an item was asked about: every one, or the last and one of each of K − 1 parts
     share   (N, K)    how many steps each stands for
     nats    (N, K)    KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)) of those steps, or −log p(x_0 | x_t) of the last
     """
@@ -69,15 +69,15 @@ def terms(
 
     chain: falling times from 1 to 0, (T + 1,); variance: of a step back, 'posterior', 'beta' or 'learned', as of the
     sampler ddpm; cell: the width of a level of x0 where these are whole numbers and not spread over it, else 0;
-    asked: of how many steps an item is asked, one of each of so many equal parts of the chain; silent: of all.
+    asked: of how many steps an item is asked, the last and one of each of equal parts of the rest; silent: of all.
     """
     fraction = choose("variance", variance, FRACTIONS)
     chain = np.asarray(chain, dtype=np.float64)
     steps, count, process = len(chain) - 1, len(x0), denoiser.process
     if steps < 2 or chain[-1] != 0 or not (np.diff(chain) < 0).all():
         raise UserError("a bound is told over times that fall to 0 in 2 steps or more")
-    if asked is not None and not 1 <= asked <= steps:
-        raise UserError(f"of a chain of {steps} steps 1 to {steps} are asked, got {asked}")
+    if asked is not None and not 2 <= asked <= steps:
+        raise UserError(f"of a chain of {steps} steps 2 to {steps} are asked, got {asked}")
     which, share = _chosen(count, steps, asked, seed)
     nats = np.empty(which.shape)
     rows, columns = np.divmod(np.arange(which.size), which.shape[1])
@@ -94,12 +94,16 @@ def terms(
 
 
 def _chosen(count: int, steps: int, asked: int | None, seed: int) -> tuple[npt.NDArray[np.int64], Array]:
-    """Steps for each item, and how many each stands for: all, or one drawn from each of `asked` runs of them."""
+    """Steps for each item, and how many each stands for: all; or the last, and one drawn from each run of the others.
+
+    The last tells the data themselves and is far from the rest: to ask it of a few items only would tell little.
+    """
     if asked is None or asked == steps:
         return np.tile(np.arange(steps), (count, 1)), np.ones((count, steps))
-    edges = np.rint(np.linspace(0, steps, asked + 1)).astype(np.int64)
-    drawn = rng.host("bound", "steps", seed).integers(edges[:-1], edges[1:], (count, asked))
-    return drawn, np.tile(np.diff(edges).astype(np.float64), (count, 1))
+    edges = np.rint(np.linspace(0, steps - 1, asked)).astype(np.int64)
+    drawn = rng.host("bound", "steps", seed).integers(edges[:-1], edges[1:], (count, asked - 1))
+    share = np.append(np.diff(edges), 1).astype(np.float64)
+    return np.append(drawn, np.full((count, 1), steps - 1), axis=1), np.tile(share, (count, 1))
 
 
 def _asked(

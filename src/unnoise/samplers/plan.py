@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as File
 from typing import Any
@@ -13,9 +13,11 @@ import numpy as np
 from unnoise import files
 from unnoise.config import UserError
 from unnoise.samplers.step import Rows, State, Step, begin, gather, pack, row_step
+from unnoise.samplers.walk import Lead
 from unnoise.tensor import Array, Tensor
 
 NAMES = ("t", "keep", "slot", "base", "ask", "to", "weight", "spread")
+TABLES = ("t", "keep", "slot", "base", "ask", "to", "weight", "start", "end", "spread")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Plan:
     start, end          where x_T is drawn, where the sample stands (0 = clean)
     spread  (R,)        half the log of the largest reverse variance over the least, which the noise column is written
                         with: a belief that tells a variance fraction v multiplies the noise by exp(spread·v)
+    head                carries x_T from `start` to t[0] at no evaluation, where a plan was tuned to begin so
 
     The sample is the base after the last row, where ask = base. The noise of row r is the increment of the
     seed's Brownian path from t[r] to t[r + 1] (to `end` after the last).
@@ -47,6 +50,7 @@ class Plan:
     start: float
     end: float
     spread: Array = field(default_factory=lambda: np.zeros(0))  # empty: 0 in every row
+    head: Lead | None = None
 
     def __post_init__(self) -> None:
         if not self.spread.size:
@@ -103,7 +107,7 @@ class Plan:
         return self.t, np.append(self.t[1:], self.end)
 
     def begin(self, x: Tensor) -> State:
-        """The state before the first question: x drawn at `start`."""
+        """The state before the first question: x drawn at `start`, and carried by the head, if there is one."""
         return begin(x, self.memories)
 
     def specialise(self) -> Sequence[Step]:
@@ -118,8 +122,10 @@ class Plan:
     @staticmethod
     def gather(plans: "Sequence[Plan]", rows: Sequence[int], memories: int, like: Tensor) -> Rows:
         """Row rows[b] of plans[b] for every item b: the executor of a mixed batch."""
-        lines = np.array([plan._packed(memories)[row] for plan, row in zip(plans, rows, strict=True)])
-        return gather(lines, memories, like)
+        if all(plan is plans[0] for plan in plans):
+            return gather(plans[0]._packed(memories)[np.asarray(rows)], memories, like)
+        packs = {id(plan): plan._packed(memories) for plan in plans}
+        return gather(np.array([packs[id(plan)][row] for plan, row in zip(plans, rows, strict=True)]), memories, like)
 
     def _packed(self, memories: int) -> Array:
         if memories not in self._packs:
@@ -138,8 +144,9 @@ class Plan:
 
     @cached_property
     def _bytes(self) -> bytes:
-        tables = [np.asarray(getattr(self, f.name), dtype=np.float64) for f in fields(self)]
-        return b"".join((np.float64(self.memories).tobytes(), *(table.tobytes() for table in tables)))
+        tables = [np.asarray(getattr(self, name), dtype=np.float64) for name in TABLES]
+        led = b"" if self.head is None else bytes.fromhex(self.head.digest)
+        return b"".join((np.float64(self.memories).tobytes(), *(table.tobytes() for table in tables), led))
 
     @property
     def digest(self) -> str:
@@ -154,21 +161,23 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers: JSON writes them without loss."""
-        return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}
+        """Plain lists and numbers: JSON writes them without loss. A head start is not among them."""
+        return {name: np.asarray(getattr(self, name)).tolist() for name in TABLES}
 
     @staticmethod
     def from_dict(table: Mapping[str, Any]) -> "Plan":
         """The plan that `to_dict` wrote; one that says nothing of `spread` has none."""
         table = {"spread": [], **table}
-        missing = [f.name for f in fields(Plan) if f.name not in table]
+        missing = [name for name in TABLES if name not in table]
         if missing:
             raise UserError(f"this is no plan: '{missing[0]}' is missing")
         tables = {name: np.asarray(table[name], dtype=np.float64) for name in NAMES}
         return Plan(**tables, start=float(table["start"]), end=float(table["end"]))
 
     def save(self, path: str | File) -> None:
-        """Writes the table as JSON, beside and renamed."""
+        """Writes the table as JSON, beside and renamed; UserError where a head start would be lost."""
+        if self.head is not None:
+            raise UserError("a plan with a head start belongs to its run, and is kept there: see run.plan")
         files.put(path, json.dumps(self.to_dict()))
 
     @staticmethod

@@ -4,7 +4,21 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from unnoise.samplers.step import Advance, State, Step
-from unnoise.tensor import Array, Tensor
+from unnoise.tensor import Array, Cond, Tensor
+
+
+@runtime_checkable
+class Lead(Protocol):
+    """A head start: what is done to x_T before the first question, with no question asked."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that it does."""
+        ...
+
+    def __call__(self, x: Tensor, cond: Cond) -> Tensor:
+        """x (B, ...) as drawn at the walk's start, for items that are told `cond` → x at the first question."""
+        ...
 
 
 @runtime_checkable
@@ -52,6 +66,11 @@ class Walk(Protocol):
 
     def noise_ends(self) -> tuple[Array, Array]:
         """The times between which each row's noise is drawn: (R,), (R,)."""
+        ...
+
+    @property
+    def head(self) -> Lead | None:
+        """What carries x_T from `start` to the first question, if anything does."""
         ...
 
     def begin(self, x: Tensor) -> State:

@@ -1,0 +1,40 @@
+"""What each row of a plan costs: the distance there would be if the flow were followed exactly from there on."""
+
+import numpy as np
+import torch
+
+from unnoise.distill.fit import weight_of
+from unnoise.distill.subject import Subject, distance
+from unnoise.distill.table import Fit, Table
+from unnoise.loop.generate import sample
+from unnoise.samplers import plan
+from unnoise.tensor import Tensor
+
+ITEMS = 64  # that are followed
+STEPS = 24  # of order three, from each question to the data
+
+
+@torch.no_grad()
+def rows(subject: Subject, table: Table, seeds: list[int], ends: Tensor) -> tuple[float, ...]:
+    """For each question (R,): the mean distance to the ends if the flow is followed exactly from there."""
+    process, cond = subject.denoiser.process, subject.cond(0, len(seeds))
+    top = process.schedule.time(np.array(2 * table.top))
+    x = process.prior(subject.shape, seeds, subject.like, float(top), cond)
+    y = x / float(process.schedule.alpha(top))
+    fit = Fit.at(table, process.schedule, subject.law, subject.like)
+    *asked, _ = fit.walk(subject.denoiser, y, cond, weight_of(subject, cond, y))
+    return tuple(_followed(subject, state, float(lam), seeds, ends) for state, lam in zip(asked, table.lam, strict=True))
+
+
+def _followed(subject: Subject, y: Tensor, lam: float, seeds: list[int], ends: Tensor) -> float:
+    process = subject.denoiser.process
+    least = min(process.schedule.span[0], float(np.exp(-lam)) / 2)
+    places = np.geomspace(float(np.exp(-lam)) ** (1 / 7), least ** (1 / 7), STEPS) ** 7  # near to rho = 7
+    times = np.append(process.schedule.time(-2 * np.log(places)), 0.0)
+    rest = plan("dpmpp_3m", process, grid=times)
+    x = float(process.schedule.alpha(times[:1])[0]) * y
+    found = sample(subject.denoiser, rest, subject.shape, seeds, subject.cond(0, len(seeds)), x, subject.like.device)
+    return float(distance(found, ends.to(found)).mean())
+
+
+__all__ = ["ITEMS", "rows"]

@@ -1,0 +1,209 @@
+"""A plan tuned to a model: a head start, a grid by dynamic programming, coefficients by least squares and gradients.
+
+Items of three parts are drawn, with no seed in common: "fit" for all that is fitted, "choose" for which of several
+fits is taken, "judge" for what is said of it. A plan that is no better than its ancestor there is not given.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from unnoise.config import UserError
+from unnoise.distill import budget, fine, places, race
+from unnoise.distill.fine import Fine
+from unnoise.distill.fit import Descent, by_rows, descend, label_of, weight_of
+from unnoise.distill.race import Untuned
+from unnoise.distill.subject import Subject
+from unnoise.distill.table import Fit, Table, known
+from unnoise.samplers import Plan
+from unnoise.tensor import Tensor
+
+SAVED = 20  # steps of the descent between two that are kept
+RACED = 64  # items by which the ancestor is found
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """fit, choose, judge: items of each part; steps: of the descent; lot: items each asks about; fine: steps of the
+    solver that stands for the flow."""
+
+    fit: int = 256
+    choose: int = 128
+    judge: int = 256
+    steps: int = 150
+    lot: int = 64
+    fine: int = fine.STEPS
+
+    def __post_init__(self) -> None:
+        least = {"fit": 8, "choose": 8, "judge": 8, "steps": 0, "lot": 1, "fine": 8}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise UserError(f"tuning needs {name} of at least {value}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A plan of so many questions, its ancestor (the best untuned of the race), and what is known of both.
+
+    distance, before: the mean distance to the fine solution on the items that judge, of the plan and of its ancestor;
+    budget (R + 1,): the distance there would be if the flow were followed exactly from each question on (the first
+    entry is the head start's), and with no help; guidance: the least and largest weight it was tuned for.
+    """
+
+    plan: Plan
+    ancestor: Untuned
+    distance: float
+    before: float
+    budget: tuple[float, ...]
+    guidance: tuple[float, float] = (1.0, 1.0)
+    items: int = 0  # that judged
+
+    @property
+    def better(self) -> bool:
+        """Whether it is nearer to the fine solution than its ancestor."""
+        return self.distance < self.before
+
+
+@dataclass(frozen=True)
+class Told:
+    """How far a stage is, in evaluations of one item or in steps; and a plan, when one is done."""
+
+    stage: str
+    done: int
+    total: int
+    fact: str = ""
+    tuned: Tuned | None = None
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where work in hand is kept, so that it can go on after an interruption."""
+
+    def get(self, name: str) -> dict[str, Tensor] | None:
+        """What was kept under a name."""
+        ...
+
+    def put(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Keeps tensors under a name."""
+        ...
+
+
+@dataclass
+class Kept:
+    """A store that lasts as long as it is held."""
+
+    found: dict[str, dict[str, Tensor]] = field(default_factory=dict[str, dict[str, Tensor]])
+
+    def get(self, name: str) -> dict[str, Tensor] | None:
+        return self.found.get(name)
+
+    def put(self, name: str, tensors: dict[str, Tensor]) -> None:
+        self.found[name] = tensors
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The items of all parts: ways of those that fit, ends of the others; and costs of steps with a head and without."""
+
+    fine: Fine
+    choose: Tensor
+    judge: Tensor
+    costs: tuple[places.Costs, ...]
+
+
+def tune(
+    subject: Subject, evaluations: tuple[int, ...], how: Tuning | None = None, store: Store | None = None
+) -> Iterator[Told]:
+    """Tells of every stage, and of each plan when it is done, in the order asked."""
+    how, store = how or Tuning(), store or Kept()
+    for count in evaluations:
+        if not 2 <= count < how.fine // 2:
+            raise UserError(f"plans of 2 to {how.fine // 2 - 1} evaluations are tuned, got {count}")
+    parts = yield from _parts(subject, how, store)
+    for count in evaluations:
+        yield from _tuned(subject, parts, count, how, store)
+
+
+def _parts(subject: Subject, how: Tuning, store: Store) -> "Iterator[Told]":
+    """The fine solution of all items: told of as it goes, and returned."""
+    counts, found = {"fit": how.fit, "choose": how.choose, "judge": how.judge}, dict[str, Fine]()
+    total, done = sum(counts.values()) * how.fine, 0
+    for part, count in counts.items():
+        kept, lots = store.get(f"fine-{part}"), list[Fine]()
+        if kept is not None:
+            found[part] = Fine(kept["lam"].numpy(), *(kept[name].to(subject.like) for name in ("y", "beliefs")))
+            done += count * how.fine
+            continue
+        for last, lot in fine.solve(subject, subject.seeds(part, count), how.fine):
+            lots.append(lot if part == "fit" else replace(lot, y=lot.y[-1:], beliefs=lot.beliefs[:0]))
+            yield Told("fine solution", done + last * how.fine, total)
+        done += count * how.fine
+        found[part] = fine.join(lots)
+        tensors = {"lam": torch.from_numpy(found[part].lam), "y": found[part].y, "beliefs": found[part].beliefs}
+        store.put(f"fine-{part}", {name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    ways = found["fit"]
+    costs = [places.costs(ways, subject.law)]
+    headed = _headed(subject, ways)
+    costs.append(replace(costs[0], begin=places.begun(ways, subject.law, headed)))
+    return Parts(ways, found["choose"].ends, found["judge"].ends, tuple(costs))
+
+
+def _headed(subject: Subject, ways: Fine) -> Tensor:
+    """Where the law carries the items of the ways to, at each of their moments (G, n, ...)."""
+    count = ways.y.shape[1]
+    cond = subject.cond(0, count)
+    label, weight, ratio = label_of(subject, cond, count), weight_of(subject, cond, ways.y), np.exp(-ways.lam)
+    here = ways.y.new_tensor(ratio[0])
+    carried = [subject.law.carry(ways.y[0], here, ways.y.new_tensor(r), label, weight) for r in ratio]
+    return torch.stack(carried)
+
+
+def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store) -> Iterator[Told]:
+    schedule, weight = subject.denoiser.process.schedule, sum(subject.guidance) / 2
+    choosers, stage = subject.seeds("choose", how.choose), f"{count} evaluations"
+
+    def off(table: Table) -> float:
+        return race.off(subject, table.plan(schedule, subject.law, weight), choosers, parts.choose)
+
+    rivals, few = race.entries(subject, count), min(RACED, how.choose)
+    found: list[Untuned] = []
+    for rival in race.race(subject, rivals, choosers[:few], parts.choose[:few]):
+        found.append(rival)
+        yield Told(f"{stage}: untuned", len(found), len(rivals), f"{rival.name} {rival.distance:.4f}")
+    ancestor = min(found, key=lambda rival: rival.distance)
+
+    tables: list[Table] = []
+    for costs in parts.costs:
+        at = places.best(costs, count).at
+        begun = known(parts.fine.lam[list(at)], float(parts.fine.lam[0]), at[0] > 0)
+        tables.append(by_rows(subject, begun, parts.fine, at))
+        yield Told(f"{stage}: rows", len(tables), len(parts.costs))
+    best = min(tables, key=off)
+    if how.steps:
+        descent = _descent(subject, best, how, store, count)
+        starts, ends = parts.fine.y[0], parts.fine.ends
+        for value in descend(subject, descent, starts, ends, min(how.lot, how.fit)):
+            yield Told(f"{stage}: gradients", descent.step, how.steps, f"distance {value:.4f}")
+            if descent.step % SAVED == 0:
+                store.put(f"descent-{count}", descent.tensors() | {"step": torch.tensor(descent.step)})
+        best = min(best, descent.fit.written(), key=off)
+
+    judges, made = subject.seeds("judge", how.judge), best.plan(schedule, subject.law, weight)
+    after, before = (race.off(subject, plan, judges, parts.judge) for plan in (made, ancestor.plan))
+    spent = budget.rows(subject, best, judges[: budget.ITEMS], parts.judge[: budget.ITEMS])
+    tuned = Tuned(made, ancestor, after, before, (*spent, after), subject.guidance, how.judge)
+    fact = f"{after:.4f}, {ancestor.name} {before:.4f}: {after / before:.2f} of it"
+    yield Told(stage, 1, 1, fact, tuned)
+
+
+def _descent(subject: Subject, table: Table, how: Tuning, store: Store, count: int) -> Descent:
+    """From the table, or from where an earlier descent from it was left."""
+    fit = Fit.at(table, subject.denoiser.process.schedule, subject.law, subject.like)
+    descent, kept = Descent.begin(fit, how.steps), store.get(f"descent-{count}")
+    return descent if kept is None else descent.resume(kept, int(kept["step"]))
+
+
+__all__ = ["Kept", "Store", "Told", "Tuned", "Tuning", "tune"]

@@ -40,7 +40,7 @@ def generate(
     with quiet:
         x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
         levels = process.level(plan.t, x, plan.to, plan.weight).each(batch)
-        state = plan.begin(x)
+        state = plan.begin(x if plan.head is None else plan.head(x, given))
     draw = partial(next, process.walk(shape, seeds, x, course(process, plan), given))
     for step, level in zip(plan.specialise(), levels, strict=True):
         with quiet:

@@ -196,14 +196,23 @@ class Run:
         """The recipe's plan, or with parts replaced as in `sampling`."""
         return self.recipe.plan(self.sampling(sampler, steps, grid, **options))
 
+    def still(self, sampler: str | None = None, **options: Any) -> str:
+        """The sampler named, or the recipe's; heun where none is named and the recipe's draws noise on its way."""
+        if sampler is not None:
+            return sampler
+        how = self.sampling(None, **options)
+        return "heun" if SAMPLERS[how.sampler].stochastic(**(how.options or {})) else how.sampler
+
     def rising(
         self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
-    ) -> tuple[Sampling, Plan]:
-        """A way from data to noise, and its plan: as in `sampling`, and heun where the recipe's sampler draws noise."""
-        how = self.sampling(sampler, steps, grid, **options)
-        if sampler is None and SAMPLERS[how.sampler].stochastic(**(how.options or {})):
-            how = self.sampling("heun", steps, grid, **options)
-        return how, self.recipe.plan(how, reverse=True)
+    ) -> Plan | Adaptive:
+        """As `way`, from data to noise: the same grid from its last time to its first, by a sampler that is `still`."""
+        sampler = self.still(sampler, **options)
+        if sampler != "adaptive":
+            return self.recipe.plan(self.sampling(sampler, steps, grid, **options), reverse=True)
+        made = self.way(sampler, steps, grid, **options)
+        assert isinstance(made, Adaptive)
+        return replace(made, start=adaptive.least_time(self.recipe.process), end=1.0)
 
     def invert(
         self,
@@ -222,7 +231,7 @@ class Run:
         seeds: one each, for noise within rounded levels as in training and for the least noise of the start, so that
         what comes out has the law of noise (see `loop.inversion`); silent: the items as they are.
         """
-        _, plan = self.rising(sampler, steps, grid, **options)
+        plan = self.rising(sampler, steps, grid, **options)
         x = self.begin(raw, plan.start, seeds)
         return collect(self.draw(range(len(x)), plan, label, guidance, x), len(x))
 
@@ -255,9 +264,11 @@ class Run:
             raise UserError("adaptive finds its steps by itself: instead of steps and a grid give tolerance=1e-5")
         if self.recipe.objective.once:
             raise UserError(f"{self.recipe.name} is asked once, and there is no flow to follow")
-        for name in options:
+        for name, value in options.items():
             if name not in (known := ("tolerance", "evaluations")):
                 raise UserError(f"sampler 'adaptive' has no option '{name}'; {nearest(name, known)}")
+            if not isinstance(value, (int, float)):
+                raise UserError(f"{name} of sampler 'adaptive' is a number, got '{value}'")
         return Adaptive(**options)
 
     def labels(self, label: Label, count: int) -> dict[str, Tensor]:
@@ -441,7 +452,7 @@ class Run:
         cond = {name: leaf.to(self.device) for name, leaf in self.labels(None, len(raw)).items()}
         given = (self.denoiser, recipe.modality, raw, cond)
         if choose("way to a likelihood", way, WAYS) == "bound":
-            variance = "learned" if isinstance(self.denoiser.variance, Learned) else "posterior"
+            variance = "learned" if isinstance(self.denoiser.variance, Learned) else "beta"
             steps = recipe.process.schedule.steps
             asked = min(steps, ASKED)
             return bound(*given, steps=steps, asked=asked, variance=variance, device=self.device).likelihood

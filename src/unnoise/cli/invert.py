@@ -13,7 +13,7 @@ from unnoise.cli.speak import Meter, say, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
-    from unnoise.loop import Sampling
+    from unnoise.loop import Adaptive
     from unnoise.run import Run
     from unnoise.samplers import Plan
     from unnoise.tensor import Tensor
@@ -27,8 +27,9 @@ class There:
     noise: "Tensor"  # at the end of the way
     unit: "Tensor"  # the same, divided by the deviation that noise has there
     back: "Tensor"  # drawn from it again
+    end: float  # the time at which the noise stands
     flow: float  # root mean square error at the way's own start, where nothing is lost but by the rule
-    asked: tuple[int, int]  # evaluations there and back
+    asked: tuple[int, int]  # evaluations there and back, of an item in the mean
 
 
 def invert(
@@ -60,14 +61,13 @@ def invert(
     from unnoise.cli.given import real
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
-    how, plan = opened.rising(sampler, steps, grid, **pairs(options))
+    sampler = opened.still(sampler, **pairs(options))
+    _, settings = asking.way_of(opened, sampler, steps, grid, options)
     raw, labels = real(opened, given)
     labels = labels if label is None else _labels(opened, label, len(raw))
     seeds = None if seed is None else range(seed, seed + len(raw))
-    made = _way(opened, raw, how, plan, labels, guidance, seeds)
-    settings = {"sampler": how.sampler, "steps": how.steps, "grid": how.grid, **(how.options or {})}
-    settings = {key: value for key, value in settings.items() if value is not None}
-    level = -float(opened.recipe.process.schedule.logsnr(np.array(plan.end))) / 2
+    made = _way(opened, raw, settings, labels, guidance, seeds)
+    level = -float(opened.recipe.process.schedule.logsnr(np.array(made.end))) / 2
     facts = {"run": str(run), "given": given, **settings, "labels": labels, "guidance": guidance, "seed": seed}
     path = _path(opened, out, f"{_stem(given)}-{asking.filed(settings)}")
     written = [noises.save(path, made.noise, {**facts, "level": level, "weights": opened.weights[:12]})]
@@ -99,44 +99,60 @@ def _labels(run: "Run", label: str, count: int) -> list[int | str]:
 def _way(
     run: "Run",
     raw: Any,
-    how: "Sampling",
-    plan: "Plan",
+    settings: dict[str, Any],
     labels: Sequence[int | str] | None,
     guidance: float | str | None,
     seeds: Sequence[int] | None,
 ) -> There:
-    """To noise by the rising plan, and back both to its start and to the end of sampling."""
+    """To noise, and back both to where the way began and to the end of sampling."""
     import numpy as np
 
     from unnoise import run as runs
     from unnoise.loop import Step
-    from unnoise.samplers import SAMPLERS
-    from unnoise.samplers import plan as write
-    from unnoise.samplers.grid import risen, times
+    from unnoise.samplers import Plan
 
-    schedule, options = run.recipe.process.schedule, how.options or {}
-    falling = run.plan(how.sampler, how.steps, how.grid, **options)
-    grid = risen(times(how.grid or SAMPLERS[how.sampler].grid, schedule, how.steps), schedule)
-    mirror = write(how.sampler, run.recipe.process, grid=grid[::-1], **options)
-    asked = 0
+    up, falling, mirror = run.rising(**settings), run.way(**settings), _mirror(run, settings)
+    x, schedule, done = run.begin(raw, up.start, seeds), run.recipe.process.schedule, 0
 
-    def walk(table: "Plan", start: "Tensor") -> "Tensor":
+    def walk(way: "Plan | Adaptive", start: "Tensor") -> "tuple[Tensor, int]":
+        asked: dict[int, int] = {}
+
         def events() -> Any:
-            nonlocal asked
-            for event in run.draw(range(len(start)), table, labels, guidance, start):
-                asked += isinstance(event, Step)
+            nonlocal done
+            for event in run.draw(range(len(start)), way, labels, guidance, start):
+                if isinstance(event, Step):
+                    asked[event.index] = event.row
+                    done += 1
                 yield event
 
-        return runs.collect(events(), len(start))
+        return runs.collect(events(), len(start)), round(sum(asked.values()) / len(start))
 
-    x = run.begin(raw, plan.start, seeds)
-    total = len(x) * (plan.rows + mirror.rows + falling.rows)
-    with Meter("invert", total, "evaluations", lambda: asked):
-        noise = walk(plan, x)
-        again, back = walk(mirror, noise), walk(falling, noise)
-    alpha, sigma = float(schedule.alpha(np.array(plan.start))), float(schedule.sigma(np.array(plan.end)))
+    total = sum(way.rows if isinstance(way, Plan) else 1 for way in (up, mirror, falling))
+    with Meter("invert", total * len(x), "evaluations" if isinstance(up, Plan) else "items", lambda: done):
+        noise, there = walk(up, x)
+        again, _ = walk(mirror, noise)
+        drawn, back = walk(falling, noise)
+    alpha, sigma = float(schedule.alpha(np.array(up.start))), float(schedule.sigma(np.array(up.end)))
     off = float((again - x).square().mean().sqrt()) / alpha
-    return There(run.encode(raw, seeds), noise, noise / sigma, back, off, (plan.rows, falling.rows))
+    return There(run.encode(raw, seeds), noise, noise / sigma, drawn, up.end, off, (there, back))
+
+
+def _mirror(run: "Run", settings: dict[str, Any]) -> "Plan | Adaptive":
+    """The way from data to noise, from its end to its start."""
+    from dataclasses import replace
+
+    from unnoise.loop import Adaptive
+    from unnoise.samplers import plan
+    from unnoise.samplers.grid import risen, times
+    from unnoise.samplers.table import SAMPLERS
+
+    up = run.rising(**settings)
+    if isinstance(up, Adaptive):
+        return replace(up, start=up.end, end=up.start)
+    name, schedule = settings["sampler"], run.recipe.process.schedule
+    falling = times(settings.get("grid") or SAMPLERS[name].grid, schedule, settings["steps"])
+    options = {key: value for key, value in settings.items() if key not in ("sampler", "steps", "grid")}
+    return plan(name, run.recipe.process, grid=risen(falling, schedule)[::-1], **options)
 
 
 def _measured(run: "Run", made: There, raw: Any) -> dict[str, Any]:
@@ -211,8 +227,7 @@ def _stem(given: str) -> str:
 
 def _again(settings: dict[str, Any], labels: Sequence[int | str] | None) -> str:
     """The options that sample by the same way."""
-    words = [f"--sampler {settings['sampler']} --steps {settings['steps']}"]
-    words += [f"--grid {settings['grid']}"] if "grid" in settings else []
+    words = [f"--{key} {settings[key]}" for key in ("sampler", "steps", "grid") if key in settings]
     told = list(dict.fromkeys(labels or ()))
     words += [f"--label {','.join(map(str, told if len(told) == 1 else labels or ()))}"] if told else []
     others = (f"{key}={value}" for key, value in settings.items() if key not in ("sampler", "steps", "grid"))

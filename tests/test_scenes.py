@@ -306,6 +306,17 @@ def test_what_is_like_nothing_is_read_as_nothing():
     assert (seen.shape[0, 0], seen.colour[0, 0]) == (0, UNTOLD["colour"])
 
 
+def test_a_reading_is_told_in_words():
+    pair = one("circle", "red", 0.4, (0.25, 0.4), ("square", "blue", 0.2, (0.75, 0.5)))
+    far = one("star", "white", 0.4, (0.2, 0.2))
+    pictures = np.concatenate([draw(pair, 32), draw(far, 32), np.zeros((1, 3, 32, 32), np.uint8)])
+    assert reader.read(pictures).captions() == [
+        "a large red circle left of a small blue square",
+        "a large white star at the top left",
+        "nothing",
+    ]
+
+
 def test_objects_of_two_colours_that_touch_are_two():
     pair = one("square", "red", 0.3, (0.35, 0.5), ("square", "blue", 0.3, (0.65, 0.5)))
     seen = reader.read(draw(pair, 32)).layout

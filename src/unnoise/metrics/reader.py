@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from unnoise.config import UserError
-from unnoise.data.grammar import MOST, UNTOLD, Labels
-from unnoise.data.layout import SHAPES, Layout
+from unnoise.data.grammar import CHOICES, MOST, UNTOLD, Labels, say
+from unnoise.data.layout import SHAPES, Layout, tell
 from unnoise.data.outlines import AREA, breadth, soft, windows
 from unnoise.data.scenes import PALETTE
 from unnoise.tensor import Array
@@ -26,7 +26,7 @@ DULL = 0.3  # how far a blob's colour may be from the nearest of the palette
 DIM = 0.75  # brightness of a blob's three brightest pixels below which it is taken for a darker object, not for edges
 MISFIT = 0.25  # of a blob's squared shares that a shape may leave unexplained
 READ = MOST + 1  # objects that are read of a picture: enough to see that there are too many
-_PART = 2048  # pictures read at once
+_PART = 512  # pictures read at once
 _TOUCHING = np.zeros((3, 3, 3), bool)
 _TOUCHING[1] = True  # pixels touch along edges and corners, pictures not at all
 
@@ -47,6 +47,13 @@ class Reading:
 
     def __len__(self) -> int:
         return len(self.misfit)
+
+    def captions(self) -> list[str]:
+        """What was read, in words: all attributes, and of several objects the relations that are clear."""
+        plain = np.zeros((len(self), CHOICES))  # the first way to say each thing
+        told = tell(self.layout, np.zeros((len(self), 5 * READ)))
+        said = say(told, plain)
+        return [caption if count else "nothing" for caption, count in zip(said, told.count, strict=True)]
 
 
 def read(pictures: npt.NDArray[Any]) -> Reading:

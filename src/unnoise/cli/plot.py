@@ -20,6 +20,8 @@ Schedule: TypeAlias = Annotated[str, typer.Option(help="Noise schedule: linear, 
 
 COMPARED = "linear,cosine,sigmoid,flow,karras"
 RACED = "ddpm,ddim,heun,dpmpp_2m"
+BOUNDED = {"posterior": "least variance (posterior)", "beta": "largest variance (beta)", "learned": "learned"}
+ASKED = 50  # steps of a chain that an item is asked about for a picture, at most
 FITTED = 5000  # items that a spectrum or a mixture is made of, at most
 
 
@@ -252,6 +254,52 @@ def error(
     fitted = f", {mixture} normal laws" if mixture else ", its covariance" if made else ""
     fig = errors.error(drawn, title=f"Exact error on {title}{fitted}", measure=law, theme=theme)
     _save(fig, out, Path("error.png"))
+
+
+@plots.command()
+def bound(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    count: Annotated[int, typer.Option(help="Held-out items that are asked about.", min=2)] = 128,
+    device: Device = "auto",
+    out: Picture = None,
+    theme: Theme = "light",
+) -> None:
+    """What each step of a run's chain costs under the variational bound, and chains of fewer steps, by variance."""
+    from functools import partial
+
+    from unnoise import run as runs
+    from unnoise.cli import asking
+    from unnoise.denoise.variance import Learned, chain_of
+    from unnoise.metrics.bound import Bound
+    from unnoise.metrics.bound import bound as told
+    from unnoise.metrics.likelihood import held_out
+    from unnoise.report import bounds
+
+    opened = runs.open(run, asking.device(device))
+    recipe = opened.recipe
+    if recipe.objective.once:
+        raise UserError(f"{recipe.name} is asked once: a generator has no chain of steps")
+    chain = chain_of(recipe.variance, recipe.process.schedule)
+    ways = [name for name in BOUNDED if name != "learned" or isinstance(recipe.variance, Learned)]
+    raw = held_out(recipe.source, "test", count).items
+    cond = opened.labels(None, len(raw))
+    steps = sorted({max(2, chain // part) for part in (1, 2, 5, 10)})
+    drawn: list[bounds.Chain] = []
+    done = 0
+    with Meter("bound", len(ways) * len(steps), "chains", lambda: done):
+        for way in ways:
+            found: list[Bound] = []
+            for some in steps:
+                ask = partial(told, steps=some, variance=way, asked=min(some, ASKED), device=opened.device)
+                found.append(ask(opened.denoiser, recipe.modality, raw, cond))
+                done += 1
+            rows, whole = [one.likelihood for one in found], found[-1].terms
+            noise = -recipe.process.schedule.logsnr(whole.times[:-1]) / 2
+            values, errors = [row.value for row in rows], [row.error for row in rows]
+            by_step = whole.by_step * rows[-1].value / rows[-1].nats.mean()  # nats an item, in the rows' unit
+            drawn.append(bounds.Chain(BOUNDED[way], steps, values, errors, noise.tolist(), by_step.tolist()))
+    unit = "bits a number" if recipe.modality.whole else "nats a number"
+    _save(bounds.bounds(drawn, unit, theme), out, Path(f"bound-{run.resolve().name}.png"))
 
 
 def _schedule(name: str) -> Any:

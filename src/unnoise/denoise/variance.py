@@ -50,7 +50,7 @@ class Learned:
         v: Float[Tensor, "B *dims"],
     ) -> Float[Tensor, "B *dims"]:
         """share·T·L_t of every number of x0, for the step from each time t (B,) to t − 1/T or 0."""
-        chain = self.steps or schedule.steps
+        chain = chain_of(self, schedule)
         back = Back.within(schedule, t, chain, x0)
         return self.share * chain * back.nats(x0, belief, v, self.cell)
 
@@ -60,6 +60,11 @@ Variance: TypeAlias = Fixed | Learned
 ROOM = 0.5  # what a last deviation may be learned to grow by, in its log, where the chain itself leaves less
 
 VARIANCES: dict[str, type[Variance]] = {"fixed": Fixed, "learned": Learned}
+
+
+def chain_of(variance: Variance, schedule: Schedule) -> int:
+    """How many steps the chain has whose bound is told: those whose variances were learned, or the schedule's."""
+    return (variance.steps if isinstance(variance, Learned) else None) or schedule.steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,4 +149,4 @@ def prior(schedule: Schedule, t: float, x0: Float[Tensor, "B *dims"]) -> Float[T
     return float(np.exp(schedule.logsnr(np.array(t)))) * x0.square() / 2
 
 
-__all__ = ["VARIANCES", "Back", "Fixed", "Learned", "Variance", "prior"]
+__all__ = ["VARIANCES", "Back", "Fixed", "Learned", "Variance", "chain_of", "prior"]

@@ -8,8 +8,11 @@ Every side is given the same answers x_0, one tensor a question, made beforehand
 between two questions. Both walk the same grid from the same start, and must end within 1e-4 of each other before
 anything is timed. Rivals run in their documented fast settings: predictions of x_0 taken as they are, no progress
 bar, time steps set before the clock starts; scaling a network's input is not counted, though theirs need it.
-A ratio is the rival's time over ours, one for each alternation: the median, and the spread from least to greatest.
-The engine's own line is the step of a mixed batch, where every item has its own row; no rival has one.
+Stochastic samplers are timed twice: with their noises made beforehand too, and drawing them, theirs by randn for the
+whole batch, ours for every seed along its path. A ratio is the rival's time over ours, one for each alternation: the
+median, and the spread from least to greatest.
+Then the noise alone beside randn, ours over theirs; and a row of the engine's step for a mixed batch, where every item
+stands at a row of its own, over the step of `generate`: no rival has one.
 """
 
 import argparse
@@ -30,10 +33,11 @@ from torch import Tensor
 
 import unnoise as un
 from unnoise.denoise.denoiser import Belief
-from unnoise.loop import Done
+from unnoise.loop.generate import course
 from unnoise.samplers.plan import Plan
+from unnoise.samplers.step import State
 
-SIZES = ((64, 1, 8, 8), (4, 3, 32, 32), (64, 3, 32, 32))
+SIZES = ((1, 1, 8, 8), (64, 1, 8, 8), (64, 3, 32, 32))
 TOLERANCE = 1e-4
 
 
@@ -55,15 +59,24 @@ class Told:
         return Belief(self.next())
 
 
+class Given(un.Gaussian):
+    """A process whose noises are made beforehand."""
+
+    noises: Sequence[Tensor] = ()
+
+    def walk(self, *_: Any, **__: Any) -> Iterator[Tensor]:
+        return iter(self.noises)
+
+
 @dataclass
 class Pair:
-    """One rule of ours and of a rival, on one grid."""
+    """One rule of ours and of a rival, on one grid; noises: those that the rival is to use, None for its own."""
 
     sampler: str
     rival: str
     plan: Plan
     process: un.Gaussian
-    run: Callable[[Tensor, Told], Tensor]
+    run: Callable[[Tensor, Told, Sequence[Tensor] | None], Tensor]
 
 
 # ---- diffusers: schedulers of its own chain, linear betas, 1000 steps
@@ -83,7 +96,17 @@ def diffusers_pairs(steps: int) -> Iterator[Pair]:
     ddim: Any = diffusers.DDIMScheduler(**common, clip_sample=False)
     multistep: Any = diffusers.DPMSolverMultistepScheduler(**common, final_sigmas_type="zero")
     heun: Any = diffusers.HeunDiscreteScheduler(**common)
-    for scheduler, ours in ((ddim, "ddim"), (multistep, "dpmpp_2m"), (heun, "heun")):
+    ddpm: Any = diffusers.DDPMScheduler(**common, clip_sample=False, variance_type="fixed_small")
+    sde: Any = diffusers.DPMSolverMultistepScheduler(
+        **common, final_sigmas_type="zero", algorithm_type="sde-dpmsolver++"
+    )
+    for scheduler, ours in (
+        (ddim, "ddim"),
+        (multistep, "dpmpp_2m"),
+        (heun, "heun"),
+        (ddpm, "ddpm"),
+        (sde, "dpmpp_2m_sde"),
+    ):
         scheduler.set_timesteps(steps)
         distinct = list(dict.fromkeys(scheduler.timesteps.tolist()))
         grid = np.append((np.array(distinct) + 1) / 1000, 0.0)  # their 0 .. 999 are our 1 .. 1000
@@ -91,13 +114,19 @@ def diffusers_pairs(steps: int) -> Iterator[Pair]:
         yield Pair(ours, f"diffusers {type(scheduler).__name__}", plan, process, _walk(scheduler, ours == "heun"))
 
 
-def _walk(scheduler: Any, exploding: bool) -> Callable[[Tensor, Told], Tensor]:
+def _walk(scheduler: Any, exploding: bool) -> Callable[[Tensor, Told, Sequence[Tensor] | None], Tensor]:
     """A pipeline's loop. Those in sigma start from x/alpha; what a scheduler remembers is put back before a run."""
     first = int(scheduler.timesteps[0])
     alpha = float(scheduler.alphas_cumprod[first].sqrt()) if exploding else 1.0
 
-    def run(x: Tensor, told: Told) -> Tensor:
+    module = sys.modules[type(scheduler).__module__]
+    drawing = getattr(module, "randn_tensor", None)
+
+    def run(x: Tensor, told: Told, noises: Sequence[Tensor] | None) -> Tensor:
         scheduler._step_index = None
+        if drawing is not None:
+            ready = iter(noises or ())
+            module.randn_tensor = drawing if noises is None else lambda *_, **__: next(ready)
         if exploding:
             scheduler.prev_derivative = scheduler.dt = scheduler.sample = None
         if hasattr(scheduler, "model_outputs"):
@@ -117,11 +146,23 @@ def k_diffusion_pairs(steps: int) -> Iterator[Pair]:
     sampling = _k_sampling()
     process = un.Gaussian(un.schedules.Karras())
     sigmas = sampling.get_sigmas_karras(steps, 0.002, 80.0)
-    for name, ours in (("sample_euler", "euler"), ("sample_dpmpp_2m", "dpmpp_2m"), ("sample_heun", "heun")):
-        solve = getattr(sampling, name)
+    for name, ours in (
+        ("sample_euler", "euler"),
+        ("sample_dpmpp_2m", "dpmpp_2m"),
+        ("sample_heun", "heun"),
+        ("sample_euler_ancestral", "euler_ancestral"),
+        ("sample_dpmpp_2m_sde", "dpmpp_2m_sde"),
+    ):
+        solve, noisy = getattr(sampling, name), ours in ("euler_ancestral", "dpmpp_2m_sde")
 
-        def run(x: Tensor, told: Told, solve: Any = solve) -> Tensor:
-            return solve(lambda x, sigma: told.next(), x, sigmas, disable=True)
+        def run(
+            x: Tensor, told: Told, noises: Sequence[Tensor] | None, solve: Any = solve, noisy: bool = noisy
+        ) -> Tensor:
+            ready = iter(noises or ())
+            draw = (lambda *_: torch.randn_like(x)) if noises is None else (lambda *_: next(ready))
+            return solve(
+                lambda x, sigma: told.next(), x, sigmas, disable=True, **({"noise_sampler": draw} if noisy else {})
+            )
 
         yield Pair(ours, f"k-diffusion {name}", un.plan(ours, process, steps=steps, grid="karras"), process, run)
 
@@ -141,19 +182,24 @@ def _k_sampling() -> Any:
 # ---- the clock
 
 
-def measure(pair: Pair, size: tuple[int, ...], repeats: int) -> dict[str, Any]:
+def measure(pair: Pair, size: tuple[int, ...], drawn: bool, repeats: int) -> dict[str, Any]:
+    """drawn: whether each side draws its own noises while the clock runs."""
     generator = torch.Generator().manual_seed(0)
-    answers = [torch.randn(size, generator=generator) for _ in range(pair.plan.rows)]
-    told = Told(pair.process, answers)
+    answers, noises = ([torch.randn(size, generator=generator) for _ in range(pair.plan.rows)] for _ in range(2))
     start = float(pair.process.schedule.sigma(np.array(pair.plan.start))) * torch.randn(size, generator=generator)
+    given = Given(pair.process.schedule)
+    object.__setattr__(given, "noises", noises)
+    told, ready = Told(pair.process, answers), Told(given, answers)
 
     def ours() -> Tensor:
-        return un.sample(told.again(), pair.plan, size[1:], range(size[0]), start=start)
+        return un.sample((told if drawn else ready).again(), pair.plan, size[1:], range(size[0]), start=start)
 
     def rival() -> Tensor:
-        return pair.run(start, told.again())
+        return pair.run(start, told.again(), None if drawn else noises)
 
-    apart = float((ours() - rival()).abs().max() / rival().abs().max())
+    equal = un.sample(ready.again(), pair.plan, size[1:], range(size[0]), start=start)
+    theirs = pair.run(start, told.again(), noises)
+    apart = float((equal - theirs).abs().max() / theirs.abs().max())
     if apart > TOLERANCE:
         raise SystemExit(f"{pair.sampler} and {pair.rival} end {apart:.1e} apart: nothing to compare")
     seconds = harness.alternate({"ours": ours, "rival": rival}, repeats=repeats, warm=2)
@@ -162,6 +208,7 @@ def measure(pair: Pair, size: tuple[int, ...], repeats: int) -> dict[str, Any]:
         "size": list(size),
         "sampler": pair.sampler,
         "rival": pair.rival,
+        "noise": ("drawn" if drawn else "made beforehand") if pair.plan.stochastic else "none",
         "questions": pair.plan.rows,
         "apart": apart,
         "us a question": {name: _spread(times) for name, times in micro.items()},
@@ -169,34 +216,52 @@ def measure(pair: Pair, size: tuple[int, ...], repeats: int) -> dict[str, Any]:
     }
 
 
+def noise(size: tuple[int, ...], steps: int, repeats: int) -> dict[str, Any]:
+    """The draws of a plan along every seed's path, beside as many of randn."""
+    process = un.Gaussian(un.schedules.Karras())
+    plan = un.plan("euler_ancestral", process, steps=steps)
+    like = torch.zeros(0)
+
+    def path() -> None:
+        for _ in process.walk(size[1:], range(size[0]), like, course(process, plan)):
+            pass
+
+    def plain() -> None:
+        for _ in range(steps - 1):  # the last row goes onto sigma = 0
+            torch.randn(size)
+
+    seconds = harness.alternate({"path": path, "randn": plain}, repeats=repeats, warm=2)
+    micro = {name: _spread([1e6 * s / (steps - 1) for s in times]) for name, times in seconds.items()}
+    return {
+        "size": list(size),
+        "steps": steps,
+        "us a draw": micro,
+        "ratio": harness.ratio(seconds["randn"], seconds["path"]),
+    }
+
+
 def engine(size: tuple[int, ...], steps: int, repeats: int) -> dict[str, Any]:
-    """A tick of the open loop in which plans of three rules and other step counts share the batch."""
-    process = un.Gaussian(un.schedules.Cosine())
-    answer = torch.randn(size)
-
-    class Same:
-        def __init__(self) -> None:
-            self.process = process
-
-        def __call__(self, x: Tensor, level: Any, cond: Any) -> Belief:
-            return Belief(answer)
-
+    """A row for a batch in which plans of three rules and other step counts stand at rows of their own."""
+    process = un.Gaussian(un.schedules.Karras())
     plans = [un.plan(name, process, steps=steps + i) for i, name in enumerate(("ddim", "dpmpp_2m", "euler"))]
+    mixed, rows = [plans[i % 3] for i in range(size[0])], [3 + i % (steps // 2) for i in range(size[0])]
+    x, x0 = torch.randn(size), torch.randn(size)
+    memories = max(plan.memories for plan in plans)
+    wide = State(x, x, (torch.zeros_like(x),) * memories)
+    one = plans[1].begin(x)
+    step = plans[1].specialise()[5]
 
-    def run() -> int:
-        open_loop = un.Engine(Same(), places=size[0], sizes=(size[0],))
-        jobs = [list(range(k, size[0], 3)) for k in range(3)]
-        for plan, seeds in zip(plans, jobs, strict=True):
-            open_loop.submit(un.Job(plan, size[1:], seeds, start=answer[: len(seeds)]))
-        ticks = 0
-        while open_loop.under_way == size[0] or not ticks:
-            ticks += 1
-            if any(isinstance(event, Done) for event in open_loop.tick()):
-                break
-        return ticks
+    def gathered() -> None:
+        for _ in range(steps):
+            plans[0].gather(mixed, rows, memories, x).advance(wide, x0, None)
 
-    seconds = harness.alternate({"engine": run}, repeats=repeats, warm=1)["engine"]
-    return {"size": list(size), "us a tick": _spread([1e6 * s / run() for s in seconds])}
+    def closed() -> None:
+        for _ in range(steps):
+            step(one, x0, lambda: x0, None)
+
+    seconds = harness.alternate({"gathered": gathered, "closed": closed}, repeats=repeats, warm=2)
+    micro = {name: _spread([1e6 * s / steps for s in times]) for name, times in seconds.items()}
+    return {"size": list(size), "us a row": micro, "ratio": harness.ratio(seconds["closed"], seconds["gathered"])}
 
 
 def _spread(times: list[float]) -> dict[str, float]:
@@ -210,23 +275,43 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    figures: dict[str, Any] = {"machine": harness.machine(), "steps": options.steps, "pairs": [], "engine": []}
+    figures: dict[str, Any] = {"machine": harness.machine(), "steps": options.steps}
+    figures |= {"pairs": [], "noise": [], "engine": []}
     pairs = [*diffusers_pairs(options.steps), *k_diffusion_pairs(options.steps)]
-    print(f"{'size':>12} {'sampler':9} {'rival':40} {'ours':>8} {'rival':>8} {'ratio':>6}  least .. greatest")
-    for size, pair in itertools.product(SIZES, pairs):
-        found = measure(pair, size, options.repeats)
+    print(
+        f"{'size':>12} {'sampler':16} {'rival':40} {'noise':15} {'ours':>8} {'rival':>8} {'ratio':>6}  least .. most"
+    )
+    for size, pair, drawn in itertools.product(SIZES, pairs, (False, True)):
+        if drawn and not pair.plan.stochastic:
+            continue
+        found = measure(pair, size, drawn, options.repeats)
         figures["pairs"].append(found)
         ours, rival = (found["us a question"][side]["median"] for side in ("ours", "rival"))
-        spread = found["ratio"]
         print(
-            f"{'x'.join(map(str, size)):>12} {pair.sampler:9} {pair.rival:40} {ours:5.0f} us {rival:5.0f} us "
-            f"{spread['median']:6.2f}  {spread['least']:.2f} .. {spread['largest']:.2f}"
+            f"{'x'.join(map(str, size)):>12} {pair.sampler:16} {pair.rival:40} {found['noise']:15} "
+            f"{ours:5.0f} us {rival:5.0f} us {_words(found['ratio'])}"
         )
-    for size in SIZES:
+    for size, steps in itertools.product(SIZES, (20, options.steps)):
+        found = noise(size, steps, options.repeats)
+        figures["noise"].append(found)
+        path, randn = (found["us a draw"][side]["median"] for side in ("path", "randn"))
+        print(
+            f"{'x'.join(map(str, size)):>12} noise at {steps} steps: {path:.0f} us a draw, randn {randn:.0f} us, "
+            f"ours over randn {_words(found['ratio'])}"
+        )
+    for size in SIZES[1:]:
         found = engine(size, options.steps, options.repeats)
         figures["engine"].append(found)
-        print(f"{'x'.join(map(str, size)):>12} engine, a mixed batch: {found['us a tick']['median']:.0f} us a tick")
+        ours, closed = (found["us a row"][side]["median"] for side in ("gathered", "closed"))
+        print(
+            f"{'x'.join(map(str, size)):>12} a mixed batch: {ours:.0f} us a row, generate {closed:.0f} us, "
+            f"over generate {_words(found['ratio'])}"
+        )
     harness.save("samplers", figures)
+
+
+def _words(spread: dict[str, float]) -> str:
+    return f"{spread['median']:6.2f}  {spread['least']:.2f} .. {spread['largest']:.2f}"
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Unmask:
     t: np.ndarray
     end: float = 0.0
     memories: int = 1
+    head: None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", float(self.t[0]))

@@ -252,10 +252,11 @@ class Engine:
             seeds, own = [items[i].seed for i in group], _pick(cond, group)
             noise = self.denoiser.process.prior(shape, seeds, self._like, t, own)
             x[send(torch.as_tensor(group), x.device)] = noise
-        for plan in {item.plan for item in items if item.plan.head is not None}:
-            led = [i for i, item in enumerate(items) if item.plan == plan]
-            index = send(torch.as_tensor(led), x.device)
-            x[index] = plan.head(x[index], _pick(cond, led))
+        for plan in dict.fromkeys(item.plan for item in items):
+            if plan.head is not None:
+                led = [i for i, item in enumerate(items) if item.plan == plan]
+                index = send(torch.as_tensor(led), x.device)
+                x[index] = plan.head(x[index], _pick(cond, led))
         return x
 
     def _ask(self, key: LaneKey, lane: _Lane) -> tuple[list[Event], Belief | None]:

@@ -11,6 +11,7 @@ import torch
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.nets import Net
+from unnoise.process.level import Level
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
 from unnoise.tensor import Cond, Tensor, move
@@ -30,22 +31,38 @@ def generate(
     shape: of one item; seeds: one per item, all that its noise depends on; cond: leaves (B, ...);
     start: x at plan.start (B, *shape) instead of noise; device: of the denoiser if None.
     """
-    check_start(plan, start, (len(seeds), *shape))
-    where, batch = device or home(denoiser), len(seeds)
-    like = torch.zeros(0, device=where) if start is None else start.to(where)
-    process = denoiser.process
-    check_cond(denoiser, cond or {}, batch)
-    given = move(cond, like)
+    rows = _rows(denoiser, plan, shape, seeds, cond, start, device)
     quiet = torch.no_grad()  # not around the yield: between steps the mode is the caller's
-    with quiet:
-        x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
-        levels = process.level(plan.t, x, plan.to, plan.weight).each(batch)
-        state = plan.begin(x if plan.head is None else plan.head(x, given))
+    while True:
+        with quiet:
+            found = next(rows, None)
+        if found is None:
+            return
+        yield found
+
+
+def _rows(
+    denoiser: Denoiser,
+    plan: Walk,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    cond: Cond | None,
+    start: Tensor | None,
+    device: torch.device | str | None,
+) -> Iterator[tuple[State, Belief]]:
+    """What `generate` yields; the caller sees to it that no gradients are recorded."""
+    check_start(plan, start, (len(seeds), *shape))
+    where, process = device or home(denoiser), denoiser.process
+    like = torch.zeros(0, device=where) if start is None else start.to(where)
+    check_cond(denoiser, cond or {}, len(seeds))
+    given = move(cond, like)
+    x = process.prior(shape, seeds, like, plan.start, given) if start is None else like
+    state = plan.begin(x if plan.head is None else plan.head(x, given))
+    levels = _levels(process, plan, len(seeds), x.dtype, x.device)
     draw = partial(next, process.walk(shape, seeds, x, course(process, plan), given))
     for step, level in zip(plan.specialise(), levels, strict=True):
-        with quiet:
-            belief = denoiser(state.x, level, given)
-            state = step(state, belief.x0, draw, belief.v)
+        belief = denoiser(state.x, level, given)
+        state = step(state, belief.x0, draw, belief.v)
         yield state, belief
 
 
@@ -53,6 +70,12 @@ def generate(
 def course(process: Any, plan: Walk) -> Any:
     """Where the draws of a plan stand on a process's paths; known once for each pair of the two."""
     return process.course(plan.noise_ends(), np.array([plan.draws(row) for row in range(plan.rows)]))
+
+
+@lru_cache(maxsize=64)
+def _levels(process: Any, plan: Walk, batch: int, dtype: torch.dtype, device: torch.device) -> list[Level]:
+    """The level of every row of a plan for a batch: made once, and sent to the device once."""
+    return process.level(plan.t, torch.zeros(0, dtype=dtype, device=device), plan.to, plan.weight).each(batch)
 
 
 def sample(
@@ -65,8 +88,9 @@ def sample(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """The samples of a plan, (B, *shape): the base after the last row. Arguments as of `generate`."""
-    states = deque((state for state, _ in generate(denoiser, plan, shape, seeds, cond, start, device)), maxlen=1)
-    return states[0].base
+    with torch.no_grad():
+        *_, (state, _) = deque(_rows(denoiser, plan, shape, seeds, cond, start, device), maxlen=1)
+    return state.base
 
 
 def home(denoiser: Denoiser) -> torch.device:

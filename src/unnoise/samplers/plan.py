@@ -172,7 +172,7 @@ class Plan:
         if missing:
             raise UserError(f"this is no plan: '{missing[0]}' is missing")
         tables = {name: np.asarray(table[name], dtype=np.float64) for name in NAMES}
-        return Plan(**tables, start=float(table["start"]), end=float(table["end"]))
+        return Plan(**tables, start=float(table["start"]), end=float(table["end"]), head=None)
 
     def save(self, path: str | File) -> None:
         """Writes the table as JSON, beside and renamed; UserError where a head start would be lost."""

@@ -204,3 +204,19 @@ def test_every_network_tells_two_answers_one_after_the_other(kind):
     told = net(x, level.noise, {})
     torch.testing.assert_close(belief.v, (1 + told[:, shape[0] :]) / 2)
     torch.testing.assert_close(made.answer(x, level, {})[0], told[:, : shape[0]])
+
+
+def test_the_bound_of_a_run_is_told_and_drawn(tmp_path, capsys):
+    """By the variance that it learned, over the chain that it learned it on; the picture names all three."""
+    from unnoise.cli import main
+
+    run = un.fit("swissroll", tmp_path / "run", *TINY, "variance={kind: learned, steps: 8}")
+    raw = run.recipe.source.split("test").items[:64]
+    told = run.likelihood("bound", raw)
+    assert "8 steps of the grid time, learned variance" in told.text
+    assert told.unit == "nats a number"
+    assert np.isfinite(told.value)
+    picture = tmp_path / "bound.svg"
+    assert main(["plot", "bound", str(run.folder), "--count", "16", "--out", str(picture)]) == 0
+    assert picture.stat().st_size > 5000
+    assert "drawn in" in capsys.readouterr().out

@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "conformance", "distill"], 5),
-    **dict.fromkeys(["recipe", "run", "training"], 6),
+    **dict.fromkeys(["recipe", "run", "training", "tuning"], 6),
     **dict.fromkeys(["advise", "report", "comparison"], 7),
     "serve": 8,
     "cli": 9,
@@ -32,6 +32,7 @@ ORDERED = {
     ("run", "recipe"),  # a run is a recipe with its folder
     ("training", "recipe"),
     ("training", "run"),  # a training leaves a run
+    ("tuning", "run"),  # a plan is tuned to a run
     ("comparison", "report"),  # a comparison ends in a page
     ("cli", ""),  # says the version
 }

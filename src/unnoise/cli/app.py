@@ -23,6 +23,7 @@ from unnoise.cli.recipes import recipes
 from unnoise.cli.sample import sample
 from unnoise.cli.statistics import statistics
 from unnoise.cli.train import train
+from unnoise.cli.tune import tune
 
 MISTAKE, FAULT, STOPPED = 2, 1, 130  # exit statuses: the user's mistake, ours or the machine's, Ctrl-C
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command in (train, sample, evaluate, compare, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
+app.command()(tune)
 app.command()(invert)
 app.command()(recipes)
 app.command()(nets)

@@ -9,13 +9,14 @@ import torch
 from unnoise.cli.ask_first import reading
 from unnoise.cli.options import pairs, seeds
 from unnoise.cli.speak import say
-from unnoise.config import UserError, nearest
+from unnoise.config import UserError, choose, nearest
+from unnoise.guide import Guidance
 from unnoise.loop import Adaptive
 from unnoise.metrics import MEASURES, Features
 from unnoise.modality import Image, Points
 from unnoise.rng import host
 from unnoise.run import Run
-from unnoise.samplers import Plan
+from unnoise.samplers import SAMPLERS, Plan
 
 
 def device(name: str) -> str:
@@ -106,9 +107,31 @@ def plan_of(
 
 
 def way_of(
-    run: Run, sampler: str | None, steps: int | None, grid: str | None, words: Sequence[str] | None
+    run: Run,
+    sampler: str | None,
+    steps: int | None,
+    grid: str | None,
+    words: Sequence[str] | None,
+    evaluations: int | None = None,
+    guidance: Guidance | None = None,
 ) -> tuple[Plan | Adaptive, dict[str, Any]]:
-    """As `plan_of`; and the adaptive flow, whose settings are its tolerance and what it takes at most."""
+    """As `plan_of`; and the adaptive flow, whose settings are its tolerance and what it takes at most.
+
+    evaluations: instead of steps, as many of them as ask no more often; of a tuned plan, which of them.
+    """
+    if evaluations is not None:
+        if steps is not None:
+            raise UserError(f"--steps {steps} and --evaluations {evaluations} both say how long: give one of the two")
+        if sampler in ("tuned", "adaptive"):
+            words = [*(words or ()), f"evaluations={evaluations}"]
+        else:
+            how = run.sampling(sampler, None, grid, **pairs(words))
+            rule: Any = choose("sampler", how.sampler, SAMPLERS)
+            steps = rule.steps(evaluations, **(how.options or {}))
+    if sampler == "tuned":
+        options = pairs(words)
+        asked = {} if guidance is None else {"guidance": guidance}
+        return run.plan(sampler, steps, grid, **asked, **options), {"sampler": sampler, **options}
     if sampler != "adaptive":
         return plan_of(run, sampler, steps, grid, words)
     how = run.way(sampler, steps, grid, **pairs(words))
@@ -117,8 +140,8 @@ def way_of(
 
 def called(settings: dict[str, Any]) -> str:
     """The settings of a plan in words: heun, 18 steps, grid karras, eta 0.5."""
-    rest = {key: value for key, value in settings.items() if key not in ("sampler", "steps")}
-    steps = [f"{settings['steps']} steps"] if "steps" in settings else []
+    rest = {key: value for key, value in settings.items() if key not in ("sampler", "steps", "evaluations")}
+    steps = [f"{settings[unit]} {unit}" for unit in ("steps", "evaluations") if unit in settings]
     return ", ".join([settings["sampler"], *steps, *(f"{k} {v}" for k, v in rest.items())])
 
 

@@ -24,6 +24,10 @@ Pairs: TypeAlias = Annotated[
 ]
 Sampler: TypeAlias = Annotated[str | None, typer.Option(help="Sampler, if not the recipe's: ddim, heun, dpmpp_2m ...")]
 Steps: TypeAlias = Annotated[int | None, typer.Option(help="Intervals from noise to data.", min=1)]
+Evaluations: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="Questions to the network for each sample, instead of steps; of --sampler tuned, which.", min=1),
+]
 Grid: TypeAlias = Annotated[str | None, typer.Option(help="Where the steps fall: karras, logsnr, time ...")]
 Guidance: TypeAlias = Annotated[
     Any,  # a number or words
@@ -98,6 +102,7 @@ __all__ = [
     "Count",
     "Device",
     "Ema",
+    "Evaluations",
     "Folder",
     "Grid",
     "Guidance",

@@ -12,6 +12,7 @@ from unnoise.cli.options import (
     Count,
     Device,
     Ema,
+    Evaluations,
     Folder,
     Grid,
     Guidance,
@@ -35,6 +36,7 @@ def sample(
     label: Label = None,
     sampler: Sampler = None,
     steps: Steps = None,
+    evaluations: Evaluations = None,
     grid: Grid = None,
     guidance: Guidance = None,
     ema: Ema = None,
@@ -64,7 +66,7 @@ def sample(
         raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
     if between is not None and seeds is not None:
         raise UserError(f"--between {between[0]} {between[1]} names its two seeds: leave out --seeds")
-    plan, how = asking.way_of(opened, sampler, steps, grid, options)
+    plan, how = asking.way_of(opened, sampler, steps, grid, options, evaluations, guidance)
     shape = _shape(opened, size)
     begun = None
     if start is not None or between is not None:

@@ -23,13 +23,14 @@ def rows(subject: Subject, table: Table, seeds: list[int], ends: Tensor) -> tupl
     y = x / float(process.schedule.alpha(top))
     fit = Fit.at(table, process.schedule, subject.law, subject.like)
     *asked, _ = fit.walk(subject.denoiser, y, cond, weight_of(subject, cond, y))
-    return tuple(_followed(subject, state, float(lam), seeds, ends) for state, lam in zip(asked, table.lam, strict=True))
+    lam = table.lam.tolist()
+    return tuple(_followed(subject, y, at, seeds, ends) for y, at in zip(asked, lam, strict=True))
 
 
 def _followed(subject: Subject, y: Tensor, lam: float, seeds: list[int], ends: Tensor) -> float:
     process = subject.denoiser.process
     least = min(process.schedule.span[0], float(np.exp(-lam)) / 2)
-    places = np.geomspace(float(np.exp(-lam)) ** (1 / 7), least ** (1 / 7), STEPS) ** 7  # near to rho = 7
+    places = np.linspace(float(np.exp(-lam)) ** (1 / 7), least ** (1 / 7), STEPS) ** 7  # rho = 7
     times = np.append(process.schedule.time(-2 * np.log(places)), 0.0)
     rest = plan("dpmpp_3m", process, grid=times)
     x = float(process.schedule.alpha(times[:1])[0]) * y

@@ -46,7 +46,7 @@ def by_rows(subject: Subject, table: Table, fine: Fine, at: tuple[int, ...]) -> 
 
 
 def _least_squares(columns: Tensor, known: Array, wanted: Tensor, law: Law, ratio: float) -> Array:
-    """Offsets from known weights (p,) of columns (p, n, ...) that bring their sum nearest to what is wanted (n, ...)."""
+    """Offsets from known weights (p,) of columns (p, n, ...) that bring their sum nearest to `wanted` (n, ...)."""
     flat = columns.flatten(2).double()
     left = wanted.flatten(1).double() - torch.tensordot(torch.from_numpy(known).to(flat), flat, dims=1)
     rows = law.fades(torch.cat([flat, left[None]]), ratio).flatten(1)
@@ -155,9 +155,8 @@ def _gradients(subject: Subject, fit: Fit, starts: Tensor, ends: Tensor, rows: T
     with torch.enable_grad():
         *_, y = walk(subject.denoiser, subject, fit, starts[here], cond)
         value = distance(y, ends[here]).mean()
-        gradients = torch.autograd.grad(value, fit.parameters, allow_unused=True)
-    whole = [torch.zeros_like(p) if g is None else g for p, g in zip(fit.parameters, gradients, strict=True)]
-    return float(value.detach()), whole
+        gradients = torch.autograd.grad(value, fit.parameters)
+    return float(value.detach()), list(gradients)
 
 
 def walk(denoiser: Denoiser, subject: Subject, fit: Fit, y: Tensor, cond: Cond) -> Iterator[Tensor]:

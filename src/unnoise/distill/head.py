@@ -41,7 +41,8 @@ class Law:
         fitted = [_normal(own if len(own) >= FEW else flat) for own in (*groups, flat)]
         least = min(axes.shape[1] for _, axes, _, _ in fitted)
         parts = [_narrowed(part, least) for part in fitted]
-        return Law(*(np.stack([np.asarray(part[i]) for part in parts]) for i in range(4)))
+        mean, axes, values, rest = (np.stack([np.asarray(part[i]) for part in parts]) for i in range(4))
+        return Law(mean, axes, values, rest)
 
     @property
     def classes(self) -> int:
@@ -65,7 +66,8 @@ class Law:
     @staticmethod
     def from_arrays(arrays: Mapping[str, Array]) -> "Law":
         """The law that `arrays` wrote."""
-        return Law(*(np.asarray(arrays[name], dtype=np.float64) for name in ("mean", "axes", "values", "rest")))
+        mean, axes, values, rest = (np.asarray(arrays[name], np.float64) for name in ("mean", "axes", "values", "rest"))
+        return Law(mean, axes, values, rest)
 
     def on(self, like: Tensor) -> tuple[Tensor, ...]:
         """mean, axes, values and rest where `like` lives; moved there once."""
@@ -125,7 +127,7 @@ class Head:
                 f"this plan was tuned with a head start for items of {self.law.size} numbers, got {x[0].numel()}"
             )
         label = cond.get("label")
-        which = torch.full((len(x),), self.law.classes, device=x.device) if label is None else label.long()
+        which = torch.full((len(x),), self.law.classes, device=x.device) if label is None else label.to(x.device).long()
         given = cond.get("guidance")
         weight = self.weight if given is None else given.to(x.device, x.dtype)[:, None]
         here, there = (x.new_tensor(sigma / alpha) for alpha, sigma in (self.here, self.there))

@@ -69,11 +69,12 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Told:
-    """How far a stage is, in evaluations of one item or in steps; and a plan, when one is done."""
+    """How far a stage is; and a plan, when one is done."""
 
     stage: str
     done: int
     total: int
+    unit: str
     fact: str = ""
     tuned: Tuned | None = None
 
@@ -106,7 +107,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Parts:
-    """The items of all parts: ways of those that fit, ends of the others; and costs of steps with a head and without."""
+    """The items of all parts: ways of those that fit, ends of the others; costs of steps without a head and with."""
 
     fine: Fine
     choose: Tensor
@@ -139,7 +140,7 @@ def _parts(subject: Subject, how: Tuning, store: Store) -> "Iterator[Told]":
             continue
         for last, lot in fine.solve(subject, subject.seeds(part, count), how.fine):
             lots.append(lot if part == "fit" else replace(lot, y=lot.y[-1:], beliefs=lot.beliefs[:0]))
-            yield Told("fine solution", done + last * how.fine, total)
+            yield Told("fine solution", done + last * how.fine, total, "evaluations")
         done += count * how.fine
         found[part] = fine.join(lots)
         tensors = {"lam": torch.from_numpy(found[part].lam), "y": found[part].y, "beliefs": found[part].beliefs}
@@ -172,7 +173,7 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
     found: list[Untuned] = []
     for rival in race.race(subject, rivals, choosers[:few], parts.choose[:few]):
         found.append(rival)
-        yield Told(f"{stage}: untuned", len(found), len(rivals), f"{rival.name} {rival.distance:.4f}")
+        yield Told(f"{stage}: untuned", len(found), len(rivals), "plans", f"{rival.name} {rival.distance:.4f}")
     ancestor = min(found, key=lambda rival: rival.distance)
 
     tables: list[Table] = []
@@ -180,13 +181,13 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
         at = places.best(costs, count).at
         begun = known(parts.fine.lam[list(at)], float(parts.fine.lam[0]), at[0] > 0)
         tables.append(by_rows(subject, begun, parts.fine, at))
-        yield Told(f"{stage}: rows", len(tables), len(parts.costs))
+        yield Told(f"{stage}: rows", len(tables), len(parts.costs), "grids")
     best = min(tables, key=off)
     if how.steps:
         descent = _descent(subject, best, how, store, count)
         starts, ends = parts.fine.y[0], parts.fine.ends
         for value in descend(subject, descent, starts, ends, min(how.lot, how.fit)):
-            yield Told(f"{stage}: gradients", descent.step, how.steps, f"distance {value:.4f}")
+            yield Told(f"{stage}: gradients", descent.step, how.steps, "steps", f"distance {value:.4f}")
             if descent.step % SAVED == 0:
                 store.put(f"descent-{count}", descent.tensors() | {"step": torch.tensor(descent.step)})
         best = min(best, descent.fit.written(), key=off)
@@ -196,7 +197,7 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
     spent = budget.rows(subject, best, judges[: budget.ITEMS], parts.judge[: budget.ITEMS])
     tuned = Tuned(made, ancestor, after, before, (*spent, after), subject.guidance, how.judge)
     fact = f"{after:.4f}, {ancestor.name} {before:.4f}: {after / before:.2f} of it"
-    yield Told(stage, 1, 1, fact, tuned)
+    yield Told(stage, 1, 1, "plans", fact, tuned)
 
 
 def _descent(subject: Subject, table: Table, how: Tuning, store: Store, count: int) -> Descent:

@@ -193,8 +193,28 @@ class Run:
     def plan(
         self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
     ) -> Plan:
-        """The recipe's plan, or with parts replaced as in `sampling`."""
+        """The recipe's plan, or with parts replaced as in `sampling`; "tuned": that of `tuned`, with its options."""
+        if sampler == "tuned":
+            if steps is not None or grid is not None:
+                raise UserError("a tuned plan has its own steps and grid: instead of them give evaluations=6")
+            for name in options:
+                if name not in (known := ("evaluations", "guidance")):
+                    raise UserError(f"sampler 'tuned' has no option '{name}'; {nearest(name, known)}")
+            return self.tuned(**options).plan
         return self.recipe.plan(self.sampling(sampler, steps, grid, **options))
+
+    def tuned(self, evaluations: int | None = None, guidance: Guidance | None = None) -> Tuned:
+        """The plan of so many evaluations that `unnoise tune` has left in the folder, and what is known of it.
+
+        guidance: a weight, or other guides: plans are tuned for them; the recipe's if None.
+        """
+        shelf, asked = Shelf(self.folder, self.weights), self.recipe.sampling.guidance if guidance is None else guidance
+        if not isinstance(evaluations, int) or isinstance(evaluations, bool):
+            kept = sorted({entry["evaluations"] for entry in shelf.all()})
+            there = f"it has plans of {', '.join(map(str, kept))}" if kept else f"first: unnoise tune {self.folder}"
+            raise UserError(f"a tuned plan is named by its evaluations, a whole number such as 6; {there}")
+        weight = weight_of(asked)
+        return shelf.get(evaluations, guides=words(asked)) if weight is None else shelf.get(evaluations, weight)
 
     def still(self, sampler: str | None = None, **options: Any) -> str:
         """The sampler named, or the recipe's; heun where none is named and the recipe's draws noise on its way."""
@@ -366,6 +386,8 @@ class Run:
             seeds = range((16 if start is None else len(start)) if n is None else n)
         elif n is not None and n != len(seeds):
             raise UserError(f"{n} samples of {len(seeds)} seeds: give n or seeds, or as many seeds as samples")
+        if sampler == "tuned" and guidance is not None:
+            options = {"guidance": guidance, **options}  # such plans are tuned for it
         events = self.draw(seeds, self.way(sampler, steps, grid, **options), label, guidance, start)
         x = collect(events, len(seeds))
         return self.recipe.modality.decode(x) if raw else x
@@ -377,7 +399,7 @@ class Run:
         plan, denoiser = plan or self.plan(), self.guided(guidance)
         cond, like = self.labels(label, len(seeds)), torch.zeros(0, device=self.device)
         x = denoiser.process.prior(self.recipe.shape, seeds, like, plan.start, cond)
-        states, beliefs = [x], []
+        states, beliefs = [x if plan.head is None else plan.head(x, cond)], []
         for state, belief in generate(denoiser, plan, self.recipe.shape, seeds, cond, start=x):
             states.append(state.x)
             beliefs.append(belief.x0)

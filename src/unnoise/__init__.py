@@ -23,6 +23,7 @@ _FACE = {
     "exact": "unnoise.denoise.exact:",
     "flow": "unnoise.loop.adaptive",
     "generate": "unnoise.loop.generate",
+    "guide": "unnoise.guide:",
     "infer": "unnoise.advise.propose",
     "invert": "unnoise.loop.inversion",
     "nets": "unnoise.nets:",
@@ -34,6 +35,7 @@ _FACE = {
 }
 
 if TYPE_CHECKING:
+    from unnoise import guide as guide
     from unnoise import nets as nets
     from unnoise.advise.propose import infer as infer
     from unnoise.comparison.compare import compare as compare

@@ -150,6 +150,11 @@ class Recipe:
 
         UserError where what was trained has no answer to its questions.
         """
+        if self.objective.of_labels:
+            raise UserError(
+                f"{self.name} tells labels apart and draws nothing: guide the sampling of another run by it, with "
+                '--guidance "classifier run=FOLDER"'
+            )
         if self.objective.once and reverse:
             raise UserError(f"{self.name} is a generator: it has learned one answer, and no way from data to noise")
         made = sampling.plan(self.process, reverse)
@@ -190,7 +195,7 @@ class Recipe:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.key(self.train.seed, "weights") >> 1)
             net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", _around(self))
-        return NetDenoiser(net, self.process, self.target, self.variance)
+        return self.objective.model(net, self.process, self.target, self.variance)
 
     def text(self) -> str:
         """The resolved recipe as YAML, a line a node where it fits."""
@@ -313,8 +318,11 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
     )
     if not isinstance(recipe.augment, Nothing) and len(recipe.shape) != 3:
         raise UserError(f"{name}: augment: only pictures are augmented, got items of shape {recipe.shape}")
+    if recipe.objective.of_labels and len(recipe.classes) < 2:
+        raise UserError(f"{name}: a classifier tells labels apart, and its data have {len(recipe.classes)} of them")
     try:  # a sampler that cannot be written out is told of now, not after the training; nor guides that fit nothing
-        recipe.plan(recipe.sampling)
+        if not recipe.objective.of_labels:
+            recipe.plan(recipe.sampling)
         recipe.check_guidance(recipe.sampling.guidance)
     except UserError as error:
         raise UserError(f"{name}: sample: {error}") from None
@@ -329,6 +337,8 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
 def _around(recipe: Recipe) -> dict[str, Any]:
     """What a network is given by the nodes around it."""
     answers = 1 if isinstance(recipe.variance, Fixed) else 2
+    if recipe.objective.of_labels:  # it is told no label, and answers for each
+        return {"shape": recipe.shape, "classes": 0, "augment": recipe.augment.width, "answers": len(recipe.classes)}
     known = {"shape": recipe.shape, "classes": len(recipe.classes), "augment": recipe.augment.width}
     return {**known, "answers": answers}
 

@@ -30,7 +30,7 @@ from unnoise.metrics.likelihood import held_out as held_out_items
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.samplers import SAMPLERS, Plan
 from unnoise.tensor import Array, Tensor, align
-from unnoise.train import HeldOut, Regression, checkpoint, fit, history, posthoc
+from unnoise.train import Classification, HeldOut, Regression, checkpoint, fit, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 from unnoise.train.earlier import earlier
 
@@ -322,7 +322,7 @@ class Run:
         others = sorted({str(node["run"]) for node in nodes(asked) if node.get("run") is not None})
         return plain(" ".join([words(asked), *(f"{other}={open(other).weights[:12]}" for other in others)]))
 
-    def _model(self, folder: str | None, items: int | None, ema: float | None) -> NetDenoiser:
+    def _model(self, folder: str | None, items: int | None, ema: float | None, of_labels: bool = False) -> NetDenoiser:
         """Another run's denoiser, or this one's after fewer items or with another average of its weights."""
         other = self if folder is None else open(folder, self.device)
         mine, theirs = (run.recipe for run in (self, other))
@@ -331,6 +331,9 @@ class Run:
                 raise UserError(f"{folder} knows the {what} {getattr(theirs, what)}, expected {getattr(mine, what)}")
         if mine.nodes["process"] != theirs.nodes["process"]:
             raise UserError(f"{folder} is of another process, so it hears other noise than {mine.name}")
+        if theirs.objective.of_labels != of_labels:
+            what = "a classifier" if of_labels else "a model that draws"
+            raise UserError(f"{folder} is no run of {what}")
         return (other if ema is None else other.averaged(ema)).denoiser if items is None else other._earlier(items, ema)
 
     def _earlier(self, items: int, width: float | None) -> NetDenoiser:
@@ -489,7 +492,7 @@ class Run:
 
 def held_out(recipe: Recipe, device: str = "cpu") -> HeldOut:
     """The held-out loss of a recipe, for any denoiser of its shape."""
-    if not isinstance(recipe.objective, Regression):
+    if not isinstance(recipe.objective, (Regression, Classification)):
         raise UserError(f"{recipe.name} is not trained by regression, and no other loss is held out")
     items = recipe.source.split("validation")
     return HeldOut(

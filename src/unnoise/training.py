@@ -16,6 +16,7 @@ from unnoise.run import open as open_run
 from unnoise.train import (
     Augmented,
     ByLevel,
+    Classification,
     Loader,
     Regression,
     Tick,
@@ -66,7 +67,7 @@ class Training:
         if not isinstance(recipe.augment, Nothing):
             batches = Augmented(batches, recipe.augment, recipe.train.seed)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
-        asks = isinstance(recipe.objective, Regression) and recipe.train.validate_every
+        asks = isinstance(recipe.objective, (Regression, Classification)) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
         self.trainer = Trainer(denoiser, recipe.objective, self._batches, recipe.train, recipe.nulls, asked)

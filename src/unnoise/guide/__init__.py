@@ -32,8 +32,8 @@ def guided(inner: Denoiser, guides: Guidance, null: Null, told: Told, models: Mo
     """A denoiser with guides around it, from the inside out; `inner` itself where there are none.
 
     null: the value of each condition that means nothing; told: a label's name or number → the value of its condition;
-    models: (run, items, ema) → the denoiser of another run, or of the same after fewer items or with another average
-    of its weights.
+    models: (run, items, ema, of_labels) → the denoiser of another run, its classifier, or the denoiser of the same run
+    after fewer items or with another average of its weights.
     """
     made = inner
     for node in nodes(guides):
@@ -47,7 +47,7 @@ def guided(inner: Denoiser, guides: Guidance, null: Null, told: Told, models: Mo
 def check(guides: Guidance, null: Null, told: Told, process: Gaussian) -> None:
     """Raises where guides are not to be built: before there is anything to guide."""
     nobody = Nobody(process)
-    guided(nobody, guides, null, told, lambda run, items, ema: nobody)
+    guided(nobody, guides, null, told, lambda run, items, ema, of_labels: nobody)
 
 
 __all__ = [

@@ -66,7 +66,8 @@ def _question(of: Denoiser, items: list[int], x: Tensor, level: Level, cond: Con
     return Question(of, x[index(items, x)], level.take(items), own)
 
 
-Models = Callable[[str | None, int | None, float | None], Denoiser]
+# (run, items, ema, whether it is a classifier that is asked for) → a denoiser
+Models = Callable[[str | None, int | None, float | None, bool], Denoiser]
 
 
 def autoguidance(
@@ -89,7 +90,7 @@ def autoguidance(
             "autoguidance needs a worse model: items=.. of an earlier moment of the training, ema=.. of another "
             "average, or run=.. of another run"
         )
-    return Autoguidance(inner, models(run, items, ema), weight, interval, blend)
+    return Autoguidance(inner, models(run, items, ema, False), weight, interval, blend)
 
 
 __all__ = ["WEIGHTS", "Autoguidance", "Models", "autoguidance"]

@@ -89,7 +89,7 @@ def classifier(
     """Classifier guidance by the classifier that another run has trained; see Classifier."""
     if run is None:
         raise UserError("classifier guidance needs run=.., the folder of a run whose objective is 'classifier'")
-    return Classifier(inner, models(run, None, None), null, weight, told, interval)
+    return Classifier(inner, models(run, None, None, True), null, weight, told, interval)
 
 
 __all__ = ["WEIGHTS", "Classifier", "classifier"]

@@ -11,6 +11,7 @@ from unnoise.train.ema import Averages, Power
 from unnoise.train.flat import fit
 from unnoise.train.gan import GAN
 from unnoise.train.held_out import ByLevel, HeldOut
+from unnoise.train.labels import Classification
 from unnoise.train.levels import LEVELS, Levels
 from unnoise.train.loader import Loader
 from unnoise.train.lock import lock
@@ -20,7 +21,13 @@ from unnoise.train.trainer import Diverged, Tick, Trainer
 from unnoise.train.vae import VAE
 from unnoise.train.weights import WEIGHTS, Weight
 
-OBJECTIVES: dict[str, type[Objective]] = {"regression": Regression, "bound": Bound, "gan": GAN, "vae": VAE}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "regression": Regression,
+    "bound": Bound,
+    "gan": GAN,
+    "vae": VAE,
+    "classifier": Classification,
+}
 
 __all__ = [
     "GAN",
@@ -34,6 +41,7 @@ __all__ = [
     "Bucketed",
     "ByLevel",
     "Checkpoint",
+    "Classification",
     "Diverged",
     "Draws",
     "Feed",

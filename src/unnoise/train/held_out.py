@@ -9,6 +9,7 @@ from unnoise import rng
 from unnoise.data import Items
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.tensor import Array, Cond, Float, Tensor, align
+from unnoise.train.labels import Classification
 from unnoise.train.objective import Regression, average
 from unnoise.train.order import Encode, tensors
 
@@ -19,7 +20,7 @@ class ByLevel(NamedTuple):
     times: Array  # (K,) t
     noise: Array  # (K,) log(sigma/alpha)
     loss: Array  # (K,) what training minimises
-    error: Array  # (K,) mean squared error of x_0, for each element
+    error: Array  # (K,) mean squared error of x_0, for each element; of a classifier, the share of wrong labels
     spread: float  # standard error of the mean loss, over items
     optimum: Array | None = None  # (K,) the least error there can be: the truth's, on the same draws
     excess: Array | None = None  # (K,) (L − L*)/L*, 0 is perfect
@@ -46,7 +47,7 @@ class HeldOut:
 
     def __init__(
         self,
-        objective: Regression,
+        objective: Regression | Classification,
         items: Items,
         encode: Encode,
         *,
@@ -110,6 +111,9 @@ class HeldOut:
 
         E|x_0 − D|² = E|x_0 − D*|² + E|D − D*|², so the distance is the excess without the noise of the data.
         """
+        if isinstance(self._objective, Classification):
+            loss = self._objective.at(denoiser, x0, cond, t, noise)
+            return torch.stack([loss.value, loss.error, *[torch.zeros_like(loss.error)] * 2])
         process = denoiser.process
         level = process.level(t, x0)
         noise = process.constrain(noise, cond)

@@ -7,9 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 from torch import nn
 
 from unnoise.denoise import Coefficients, NetDenoiser
+from unnoise.denoise.target import Target
 from unnoise.denoise.variance import Learned as LearnedVariance
+from unnoise.denoise.variance import Variance
 from unnoise.nets import Net
-from unnoise.process import Level
+from unnoise.process import Gaussian, Level
 from unnoise.tensor import Array, Cond, Float, Tensor, align
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
@@ -35,11 +37,17 @@ class Objective(ABC):
     beside_called: the name of the network that is trained beside, if one is, and of its file in a checkpoint.
     descends: whether the loss is positive and the lower the better, so that its course is told by shares of it.
     once: whether the network learns one answer alone, at t = 1, which is the sample (see train.once).
+    of_labels: whether it learns what noisy data tells of its label, and draws nothing (see train.labels).
     """
 
     beside_called: ClassVar[str] = "beside"
     descends: ClassVar[bool] = True
     once: ClassVar[bool] = False
+    of_labels: ClassVar[bool] = False
+
+    def model(self, net: Net, process: Gaussian, target: Target, variance: Variance) -> NetDenoiser:
+        """What a network is trained as."""
+        return NetDenoiser(net, process, target, variance)
 
     def beside(self, net: Net) -> nn.Module | None:
         """A fresh network to be trained beside `net`, which it may be shaped after; none by default."""

@@ -19,6 +19,8 @@ from unnoise.config import UserError, choose, nearest
 from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.denoise.variance import Learned
+from unnoise.distill import Tuned
+from unnoise.distill.shelf import Shelf, weight_of
 from unnoise.guide import Guidance, guided, nodes, plain, words
 from unnoise.loop import Adaptive, Done, Engine, Event, Failed, Job, Sampling, adaptive, generate, sample
 from unnoise.loop.inversion import begin

@@ -225,3 +225,19 @@ def test_the_table_says_which_samplers_draw():
     for name, options in every():
         plan = un.plan(name, COSINE, steps=3, **options)
         assert plan.stochastic == SAMPLERS[name].stochastic(**options), (name, options)
+
+
+def test_what_is_kept_of_a_plan_serves_a_caller_who_records_gradients():
+    """A plan first run without any record of gradients is run again by a denoiser that asks for them."""
+    plan = un.plan("ddim", COSINE, steps=3)
+
+    class Asks(Scalar):
+        def __call__(self, x, level, cond):
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                align(level.sigma, x).mul(x.square()).sum().backward()
+            return super().__call__(x.detach(), level, cond)
+
+    with torch.inference_mode():
+        first = un.sample(Scalar(COSINE), plan, (2,), [0, 1])
+    assert torch.equal(un.sample(Asks(COSINE), plan, (2,), [0, 1]), first)

@@ -75,7 +75,9 @@ def course(process: Any, plan: Walk) -> Any:
 @lru_cache(maxsize=64)
 def _levels(process: Any, plan: Walk, batch: int, dtype: torch.dtype, device: torch.device) -> list[Level]:
     """The level of every row of a plan for a batch: made once, and sent to the device once."""
-    return process.level(plan.t, torch.zeros(0, dtype=dtype, device=device), plan.to, plan.weight).each(batch)
+    with torch.inference_mode(False):  # what is kept must serve a caller who records gradients, too
+        like = torch.zeros(0, dtype=dtype, device=device)
+        return process.level(plan.t, like, plan.to, plan.weight).each(batch)
 
 
 def sample(

@@ -44,7 +44,6 @@ def test_captions_and_labels_tell_the_same(asked):
     assert not strange[:80].any()
     assert strange[80:].any(axis=1).mean() > 0.75  # of the others, the shape or the colour is not told
     assert np.array_equal(made.cond["text"][::2], made.cond["text"][1::2])
-    assert made.cond["text"][0] not in set(WORLD.split("train").cond["text"]) | set(WORLD.split("test").cond["text"])
 
 
 @pytest.mark.parametrize("name", ["shape", "colour", "size", "relation"])

@@ -120,11 +120,15 @@ def test_layouts_obey_their_law(lot):
     single = scenes.count == 1  # nothing stands in the way of a single object: each word and each pair as often
     words = np.bincount(layout.size_of(scenes.size[single, 0]), minlength=3)
     assert np.all(np.abs(words - words.sum() / 3) < 5 * np.sqrt(words.sum() * 2 / 9))
+    ways = np.diff(scenes.position, axis=1)[here[:, 1:]]
+    left, right, above, below = np.bincount(layout.relation_of(ways), minlength=4)
+    assert abs(left - right) < 5 * np.sqrt(left + right)  # which of two objects comes first is chance
+    assert abs(above - below) < 5 * np.sqrt(above + below)
     often = np.bincount(pair[here], minlength=40)
     strange = {NAMES["colour"].index(c) * 5 + NAMES["shape"].index(s) for c, s in Scenes().strange}
     assert {int(k) for k in np.flatnonzero(often == 0)} == strange
-    left = often[often > 0]
-    assert np.all(np.abs(left - left.mean()) < 5 * np.sqrt(left.mean()))
+    kept = often[often > 0]
+    assert np.all(np.abs(kept - kept.mean()) < 5 * np.sqrt(kept.mean()))
 
 
 def test_pairs_that_are_held_out_occur_in_novel_scenes_alone():
@@ -259,6 +263,10 @@ def test_captions_are_read_as_people_write_them():
     single = grammar.read("large red circle at the top left", objects=1).cond()
     assert single["place"].tolist() == [[0]]
     assert "relation" not in single
+    for words, x, y in (("left of", -1, 0), ("to the right of", 1, 0), ("over", 0, -1), ("under", 0, 1)):
+        (made,) = Scenes()._obeying(grammar.read(f"a star {words} a ring"), "x")
+        way = made.position[0, 0] - made.position[0, 1]
+        assert way @ (x, y) > abs(way @ (y, x))  # y runs downwards
 
 
 # The reader

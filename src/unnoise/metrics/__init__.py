@@ -2,6 +2,7 @@
 
 from unnoise.metrics.classifier import CLASSIFIERS, Classifier
 from unnoise.metrics.distances import frechet, frechet_normal, sliced_wasserstein
+from unnoise.metrics.following import Followed, Following, follow, following
 from unnoise.metrics.images import psnr, ssim
 from unnoise.metrics.kernels import cmmd, energy, kid, kid_subsets, mmd
 from unnoise.metrics.lots import Features, stratified
@@ -30,6 +31,8 @@ __all__ = [
     "MEASURES",
     "Classifier",
     "Features",
+    "Followed",
+    "Following",
     "Measure",
     "Protocol",
     "Rule",
@@ -40,6 +43,8 @@ __all__ = [
     "coverage",
     "density",
     "energy",
+    "follow",
+    "following",
     "frechet",
     "frechet_normal",
     "inception_score",

@@ -90,7 +90,7 @@ def follow(told: Told, pictures: Raw) -> Followed:
 class Following:
     """`prompts` captions of the scenes' law, and as many that name a pair never seen, each drawn `each` times.
 
-    Prompts are new: none belongs to a part of the data. The floor is real pictures of the very prompts.
+    Prompts are fresh draws (short ones occur in the data as well); the floor is real pictures of the very prompts.
     """
 
     source: Scenes

@@ -1,13 +1,16 @@
 """Learned variance on the digits: the variational bound and the samples, by variance and by number of steps.
 
 python benchmarks/variance.py                 trains three networks, then asks each
-python benchmarks/variance.py --keep FOLDER   keeps the runs there, or takes those that stand there already
+python benchmarks/variance.py --keep FOLDER   keeps the runs there, or takes those that stand there already; what was
+                                              measured of the same weights is not measured again
+python benchmarks/variance.py --ways hybrid   of one alone
 
 hybrid: the recipe digits-variance; bound: the same trained by the whole bound; fixed: the same without a variance.
 The bound is of the 540 test items, no label told, every step of the chain asked once for each.
 """
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -67,25 +70,44 @@ def samples(run: Run, variance: str, steps: int) -> dict[str, float]:
     return {one.name: one.value for one in measures if one.name in MEASURES}
 
 
+def known(way: str, weights: str) -> dict[str, Any]:
+    """What was measured of a way's weights before."""
+    path = harness.RESULTS / "variance.json"
+    told = json.loads(path.read_text())["ways"].get(way, {}) if path.exists() else {}
+    return told if told.get("weights") == weights else {"bits": {}, "samples": {}}
+
+
+def put(way: str, figures: dict[str, Any]) -> None:
+    """Writes what is known of a way beside what is known of the others."""
+    path = harness.RESULTS / "variance.json"
+    ways = json.loads(path.read_text())["ways"] if path.exists() else {}
+    harness.save("variance", {"machine": harness.machine(), "ways": {**ways, way: figures}})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path)
-    keep = parser.parse_args().keep
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder, figures = keep or Path(scratch), {}
-        for way in WAYS:
-            run, seconds = run_of(way, folder)
-            known = [name for name in FRACTIONS if name != "learned" or way != "fixed"]
-            bits = {str(steps): {name: told(run, name, steps) for name in known} for steps in STEPS}
-            drawn = {str(steps): {name: samples(run, name, steps) for name in known} for steps in DRAWN}
-            figures[way] = {"items": run.checkpoint.items, "seconds": seconds, "bits": bits, "samples": drawn}
-            for steps, row in bits.items():
+        for way in asked.ways:
+            run, seconds = run_of(way, asked.keep or Path(scratch))
+            figures: dict[str, Any] = {**known(way, run.weights), "weights": run.weights}
+            figures |= {"items": run.checkpoint.items, "seconds": seconds}
+            told_by = [name for name in FRACTIONS if name != "learned" or way != "fixed"]
+            for steps in STEPS:
+                row = figures["bits"].setdefault(str(steps), {})
+                for name in told_by:
+                    row[name] = row[name] if name in row else told(run, name, steps)
+                    put(way, figures)
                 cells = ", ".join(f"{name} {one['value']:.3f} ± {one['error']:.3f}" for name, one in row.items())
-                print(f"{way}, {steps} steps: {cells} bits a number")
-            for steps, row in drawn.items():
-                for name, one in row.items():
-                    print(f"{way}, {steps} steps, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in one.items()))
-            harness.save("variance", {"machine": harness.machine(), "ways": figures})
+                print(f"{way}, {steps} steps: {cells} bits a number", flush=True)
+            for steps in DRAWN:
+                row = figures["samples"].setdefault(str(steps), {})
+                for name in told_by:
+                    row[name] = row[name] if name in row else samples(run, name, steps)
+                    put(way, figures)
+                    print(f"{way}, {steps} steps, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in row[name].items()))
 
 
 if __name__ == "__main__":

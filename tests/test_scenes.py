@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from unnoise.config import UserError
 from unnoise.data import Scenes, grammar, layout, outlines
@@ -10,6 +11,7 @@ from unnoise.data.layout import Layout
 from unnoise.data.scenes import PALETTE, draw
 from unnoise.metrics import reader
 from unnoise.rng import host
+from unnoise.train.order import Shuffled
 
 
 def one(shape="circle", colour="red", size=0.3, at=(0.5, 0.5), *more):
@@ -345,6 +347,18 @@ def test_colours_lie_apart():
     way = PALETTE / np.linalg.norm(PALETTE, axis=1, keepdims=True)
     angle = np.degrees(np.arccos(np.clip(way @ way.T, -1, 1)))
     assert angle[~np.eye(8, dtype=bool)].min() > 18
+
+
+def test_training_is_fed_the_labels_and_leaves_text_to_who_hears_it():
+    items = Scenes(items=20, held_out=8).split("train")
+    feed = Shuffled(items, lambda raw, rng: torch.from_numpy(raw / 255).float())
+    x0, cond = feed(0, 6)
+    rows = feed.indices(0, 6)
+    assert tuple(x0.shape) == (6, 3, 32, 32)
+    assert cond.keys() == {"count", "shape", "colour", "size", "place", "relation"}
+    assert all(np.array_equal(leaf.numpy(), items.cond[name][rows]) for name, leaf in cond.items())
+    assert Scenes().values["colour"][0] == "red"
+    assert "relation" not in Scenes(objects=1).values
 
 
 def test_a_draw_depends_on_seed_and_place_alone():

@@ -59,8 +59,9 @@ class Shuffled:
 
 
 def tensors(cond: Any, device: torch.device = CPU) -> dict[str, Tensor]:
-    """Conditions as tensors; floating ones in float32."""
-    leaves = {name: torch.from_numpy(np.ascontiguousarray(leaf)) for name, leaf in cond.items()}
+    """Conditions as tensors; floating ones in float32. Text is none: whoever hears it makes numbers of it first."""
+    numbers = {name: leaf for name, leaf in cond.items() if leaf.dtype.kind != "U"}
+    leaves = {name: torch.from_numpy(np.ascontiguousarray(leaf)) for name, leaf in numbers.items()}
     return {
         name: send(leaf.to(torch.float32 if leaf.is_floating_point() else leaf.dtype), device)
         for name, leaf in leaves.items()

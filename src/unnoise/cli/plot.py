@@ -1,4 +1,4 @@
-"""`unnoise plot`: schedules, plans, exact errors before anything is trained; history and trajectories after."""
+"""`unnoise plot`: schedules, plans, exact errors and scores before anything is trained; what was learned after."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -74,6 +74,10 @@ def plan(
     steps: Steps = None,
     schedule: Schedule = "cosine",
     grid: Grid = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Of a run: its tuned plan of so many, beside its ancestor.", min=1)
+    ] = None,
+    guidance: Guidance = None,
     out: Picture = None,
     theme: Theme = "light",
 ) -> None:
@@ -84,6 +88,10 @@ def plan(
     from unnoise.report import plans
     from unnoise.samplers import plan as write
 
+    if evaluations is not None:
+        opened = runs.open(sampler)
+        _save(_tuned(opened, evaluations, guidance, theme), out, opened.folder / "plots" / f"tuned-{evaluations}.png")
+        return
     if Path(sampler).is_dir() or "/" in sampler:
         opened = runs.open(sampler)
         table, how = asking.plan_of(opened, None, steps, grid, options)
@@ -178,6 +186,31 @@ def ema(
         widths, losses, averages.asked(opened), theme, f"{opened.recipe.name}: averages of the weights"
     )
     _save(fig, out, opened.folder / "plots" / "ema.png")
+
+
+@plots.command()
+def score(
+    which: Annotated[
+        str, typer.Argument(metavar="RUN|RECIPE", help="A run's folder; or a recipe or world of points: no run.")
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[NODE.KEY=VALUE]...")] = None,
+    level: Annotated[
+        str | None, typer.Option(metavar="σ/α,...", help="Noise levels with commas between them; three if silent.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(metavar="X,Y", help="The point whose score is told in numbers.")] = None,
+    out: Picture = None,
+    theme: Theme = "light",
+    device: Device = "auto",
+) -> None:
+    """The score of data in the plane over its density: exact, learned, the error, and what it is of noise and mean."""
+    from unnoise.cli import score as asked
+    from unnoise.report import scores
+
+    fields, title, place = asked.told(which, level, at, overrides, device)
+    for found in fields:
+        if found.off is not None:
+            say(f"σ/α = {found.ratio:.3g}: the learned score is off by {100 * found.off:.2g} % over the data")
+    _save(scores.scores(fields, theme, title), out, place)
 
 
 @plots.command()
@@ -300,6 +333,22 @@ def bound(
             drawn.append(bounds.Chain(BOUNDED[way], steps, values, errors, noise.tolist(), by_step.tolist()))
     unit = "bits a number" if recipe.modality.whole else "nats a number"
     _save(bounds.bounds(drawn, unit, theme), out, Path(f"bound-{run.resolve().name}.png"))
+
+
+def _tuned(run: Any, evaluations: int, guidance: Any, theme: str) -> "Figure":
+    """A tuned plan of a run beside the untuned one that it had to be better than."""
+    from unnoise.report import tuned as drawn
+    from unnoise.samplers import plan as write
+
+    found, process = run.tuned(evaluations, guidance), run.recipe.process
+    before = found.ancestor
+    table = write(before.sampler, process, before.steps, before.grid)
+    share = found.distance / found.before
+    title = f"{run.recipe.name}: {evaluations} evaluations, {share:.2f} of its ancestor's distance"
+    names = f"Tuned: {found.distance:.4f} from the fine solution", f"{before.name}: {found.before:.4f}"
+    return drawn.beside(
+        found.plan, table, names, found.budget, found.before, process.schedule.logsnr, title=title, theme=theme
+    )
 
 
 def _schedule(name: str) -> Any:

@@ -20,9 +20,10 @@ PI = np.pi
 
 @dataclass(frozen=True, kw_only=True)
 class Plane(World):
-    """A world of points (N, 2) float32."""
+    """A world of points (N, 2) float32. arms: of how many curves it consists; 0 where areas are filled."""
 
     noise: float = 0.05
+    arms: ClassVar[int] = 0
 
     @property
     def raw(self) -> str:
@@ -42,6 +43,15 @@ class Plane(World):
             return Items(points)
         return Items(points, {"label": _choice(uniform[:, 0], len(self.classes))})
 
+    def nodes(self, count: int = 2048) -> Array:
+        """Places on its curves (count, 2), equally likely, by the midpoint rule along each: an integral over the law
+        without its noise is the mean over them."""
+        if not self.arms:
+            raise UserError(f"{self.name} fills areas: it has no curve to place nodes on")
+        along, arm = (np.arange(k) + 0.5 for k in (count // self.arms, self.arms))
+        u = np.meshgrid(along / len(along), arm / self.arms, [0.5], indexing="ij")
+        return self._place(np.stack([part.ravel() for part in u], axis=1))
+
     @abstractmethod
     def _place(self, u: Array) -> Array:
         """Uniform numbers (n, 3) in [0, 1) → points (n, 2) without noise; a label is read from u[:, 0]."""
@@ -60,6 +70,7 @@ class Spiral(Plane):
     """Two arms of Archimedes' spiral, one and a half turns each: r = 2·sqrt(u), angle = 3π·sqrt(u) (+ π)."""
 
     name: ClassVar[str] = "spiral"
+    arms: ClassVar[int] = 2
 
     def _place(self, u: Array) -> Array:
         along = np.sqrt(u[:, :1])  # denser outside, so that the arm is nearly even along its length
@@ -75,6 +86,7 @@ class SwissRoll(Plane):
     """
 
     name: ClassVar[str] = "swissroll"
+    arms: ClassVar[int] = 1
 
     def _place(self, u: Array) -> Array:
         t = 1.5 * PI * (1 + 2 * u[:, :1])
@@ -88,6 +100,7 @@ class Moons(Plane):
     """Two interleaved half circles: (cos a, sin a) and (1 − cos a, 1/2 − sin a), a uniform in [0, π]."""
 
     name: ClassVar[str] = "moons"
+    arms: ClassVar[int] = 2
 
     def _place(self, u: Array) -> Array:
         lower = _choice(u[:, 1], 2)[:, None]

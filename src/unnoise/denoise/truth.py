@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from unnoise.data import Fields, Gaussians8, Mixture, Source
+from unnoise.data.points import Plane
 from unnoise.denoise import exact
 from unnoise.denoise.closed import Components
 from unnoise.process.gaussian import Gaussian
@@ -38,4 +39,17 @@ def truth(source: Source, process: Gaussian) -> Components | None:
     return None if make is None else make(process, source)
 
 
-__all__ = ["TRUTHS", "truth"]
+def traced(source: Source, process: Gaussian) -> Components | None:
+    """As `truth`; of a world of curves in the plane too, by quadrature: 2,048 normal laws of its noise along them.
+
+    They stand far closer than their deviation, so the sum is the integral along the curve to rounding; at the curve's
+    ends alone the score is off, by a percent of its size or less.
+    """
+    if isinstance(source, Plane) and source.arms:
+        nodes = source.nodes()
+        noise = np.tile(source.noise**2 * np.eye(2), (len(nodes), 1, 1))
+        return exact.Mixture(process, np.ones(len(nodes)), nodes, noise)
+    return truth(source, process)
+
+
+__all__ = ["TRUTHS", "traced", "truth"]

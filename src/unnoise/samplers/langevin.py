@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from unnoise.config import UserError, choose
 from unnoise.samplers.euler import ancestral, diffused
 from unnoise.samplers.path import BASE, NOISE, Path, Pen, Point, gain, shrink
@@ -26,15 +28,21 @@ def _check(corrections: int, snr: float) -> None:
         raise UserError(f"Langevin steps need corrections >= 1 and snr in (0, 1), got {corrections} and {snr}")
 
 
-def langevin(path: Path, corrections: int = 5, snr: float = 0.35) -> Plan:
+def langevin(path: Path, corrections: int = 5, snr: float = 0.35, wide: float = 1.0) -> Plan:
     """Annealed Langevin dynamics: some steps at each noise level, then the next  (Song & Ermon, 2019, Alg. 1).
 
     x + e·score + sqrt(2e)·z with e = 2·(snr·sigma)²; the paper has snr = 0.22 and 100 steps a level. The last
     question tells the data; between levels x/alpha keeps. Of no order: unadjusted, its noise has the variance
-    sigma²/(1 − snr²) however many the levels.
+    sigma²/(1 − snr²) however many the levels. wide: the first row spreads the start so many times wider than the
+    noise of the first level, for a model that knows no level as wide as its data.
     """
     _check(corrections, snr)
+    if not 1 <= wide < np.inf:
+        raise UserError(f"wide is how many times wider than its first noise the start is, 1 or more, got {wide}")
     pen = Pen(path)
+    if wide > 1:
+        first = path.points[0]
+        pen.row(first, first, {BASE: wide})
     for i in range(path.steps):
         p, q = path.interval(i)
         last = i + 1 == path.steps
@@ -65,9 +73,9 @@ def predictor_corrector(path: Path, corrections: int = 1, snr: float = 0.16, pre
     return pen.plan()
 
 
-def questions(steps: int, corrections: int = 5, **_: Any) -> int:
-    """Of langevin: every correction, and the last answer."""
-    return steps * corrections + 1
+def questions(steps: int, corrections: int = 5, wide: float = 1.0, **_: Any) -> int:
+    """Of langevin: every correction, the last answer, and one where the start is spread."""
+    return steps * corrections + 1 + (wide > 1)
 
 
 def corrected_questions(steps: int, corrections: int = 1, **_: Any) -> int:

@@ -6,7 +6,7 @@ With a = 0 and weights of sum 1 it is exact for beliefs that do not change: DDIM
 multistep rule in the data prediction is a choice of w. The last step is onto r = 0.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from unnoise.samplers.path import BASE, Path, Pen
 from unnoise.tensor import Array, Cond, Tensor
 
 REACH = 0.45  # share of the way to its neighbours that a moment may move
+FURTHER = 2.0  # of lam: the neighbour of the last moment, if the schedule's span reaches so far
+CLEAR = 0.01  # of lam: what is kept from the end of the span, beyond which a ladder has no noise
 TINY = 1e-4  # step of the numerical slope of log alpha over lam
 
 
@@ -97,7 +99,8 @@ class Fit:
     def moments(self) -> Tensor:
         """lam (N,): each between its neighbours; the first stays where x_T is drawn, if there is no head start."""
         lam = self.table.lam
-        down, up = np.diff(lam, prepend=self.table.top), np.diff(lam, append=lam[-1] + 2.0)
+        last = max(lam[-1], min(lam[-1] + FURTHER, -np.log(self.schedule.span[0]) - CLEAR))
+        down, up = np.diff(lam, prepend=self.table.top), np.diff(lam, append=last)
         if not self.table.headed:
             up, down = np.append(0.0, up[1:]), np.append(0.0, down[1:])
         share = torch.tanh(self.move)
@@ -150,6 +153,4 @@ class Fit:
         return alpha, Level(leaves, base.times, base.weight)
 
 
-Weighing = Callable[[Tensor, float], Tensor]
-
-__all__ = ["Fit", "Table", "Weighing", "known"]
+__all__ = ["Fit", "Table", "known"]

@@ -46,12 +46,12 @@ def plan(
     """
     groups, rows = table(plan), len(plan.t)
     with themed(theme) as look:
-        cells = sum(len(columns) for _, columns, _ in groups)
+        count = sum(len(columns) for _, columns, _ in groups)
         high = min(11.0, max(2.9, 0.24 * min(rows, 60) + 1.35))
-        across = max(3.0, 0.62 * (cells + 2) + 0.25 * len(groups))
+        across = max(3.0, 0.62 * (count + 2) + 0.25 * len(groups))
         fig = figure((across + 3.6, high))
         left, right = fig.subplots(1, 2, width_ratios=(across, 3.0), sharey=True)
-        _cells(left, look, groups, plan.t, plan.slot)
+        cells(left, look, groups, plan.t, plan.slot)
         _places(right, look, plan.t, logsnr)
         left.set_ylim(rows - 0.5, -0.5)
         fig.suptitle(
@@ -64,13 +64,14 @@ def plan(
     return fig
 
 
-def _cells(
+def cells(
     axes: Axes,
     look: Theme,
     groups: list[tuple[str, list[str], np.ndarray]],
     t: np.ndarray,
     slot: np.ndarray,
 ) -> None:
+    """Every number of the table in its place; the ground tells its size."""
     rows, numbered = len(t), len(t) <= NUMBERED
     ramp: Colormap = look.map
     place, ticks, names = 0.0, [], []
@@ -150,4 +151,4 @@ def _number(value: float) -> str:
     return f"{value:.{3 if size < 10 else 1 if size < 100 else 0}f}".replace("-", "−")
 
 
-__all__ = ["NUMBERED", "plan", "table"]
+__all__ = ["NUMBERED", "cells", "plan", "table"]

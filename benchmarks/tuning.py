@@ -1,0 +1,209 @@
+"""Tuned plans beside the best untuned ones: distance to the fine solution, and Fréchet distance, at few evaluations.
+
+    python benchmarks/tuning.py mixture-digits mixture-swissroll [--steps 150]
+    python benchmarks/tuning.py digits=runs/digits shapes=runs/shapes [--items 64 --steps 40 --samples 256]
+
+For every subject and 4, 5, 6, 8 and 10 evaluations: every deterministic sampler of the table over every grid that asks
+exactly so often, the twenty nearest to the fine solution of them (found on an eighth of the items, then asked of all);
+those that are published as the best without training (iPNDM-4, UniPC-3, DPM-Solver++(2M) and (3M), each over the grid
+that suits it best); and the tuned plan.
+Distances are means of |x − fine|/sqrt(d) over items whose seeds have no part in tuning, nor in the choice of anything
+else; the untuned pairs are ranked on these very items, which favours them. Subjects are two exact mixtures, whose
+denoiser is a closed form, and folders of runs. Writes results/tuning.json, one entry for each subject, and for runs a
+picture of samples of 5 evaluations.
+"""
+
+import argparse
+import json
+import sys
+import time
+import zlib
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+import torch
+from torch import Tensor
+
+import unnoise as un
+from unnoise.distill import Law, Subject, Tuned, Tuning, tune
+from unnoise.distill.fine import join, solve
+from unnoise.distill.race import entries, race
+from unnoise.distill.subject import distance
+from unnoise.metrics.statistics import Statistics
+from unnoise.samplers import SAMPLERS, Plan
+from unnoise.tuning import about
+from unnoise.tuning import tune as tuned_to
+
+GRIDS = ("karras", "logsnr", "time", "edm")
+COUNTS = (4, 5, 6, 8, 10)
+PUBLISHED = ("ipndm_4", "unipc_3", "dpmpp_2m", "dpmpp_3m")
+SEED = "benchmark"
+
+
+@dataclass
+class Case:
+    """What is measured: who is asked, real items in the model's range, and the run, where there is one."""
+
+    name: str
+    subject: Subject
+    real: Tensor
+    run: Any = None
+
+
+def mixture_digits() -> Case:
+    """30 full normals fitted to the digits, in 64 dimensions: the denoiser is exact."""
+    from sklearn.datasets import load_digits
+    from sklearn.mixture import GaussianMixture
+
+    x = load_digits().data / 8 - 1
+    fitted = GaussianMixture(30, reg_covar=4e-3, random_state=0).fit(x)
+    process = un.Gaussian(un.schedules.Karras(0.02, 80))
+    denoiser = un.exact.Mixture(process, fitted.weights_, fitted.means_.reshape(-1, 1, 8, 8), fitted.covariances_)
+    drawn = torch.from_numpy(fitted.sample(20_000)[0]).float().reshape(-1, 1, 8, 8)
+    return Case("mixture-digits", Subject(denoiser, (1, 8, 8), Law.of(drawn)), drawn[::2])
+
+
+def mixture_swissroll() -> Case:
+    """60 narrow normals along a roll in 2 dimensions, on the cosine schedule: strongly bent ways."""
+    angle = np.linspace(1.5 * np.pi, 4.5 * np.pi, 60)
+    means = np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1) / 10
+    process = un.Gaussian(un.schedules.Cosine())
+    denoiser = un.exact.Mixture(process, np.ones(60), means, np.tile(np.eye(2) * 4e-3, (60, 1, 1)))
+    draws = np.random.default_rng(0)
+    drawn = means[draws.integers(60, size=20_000)] + draws.standard_normal((20_000, 2)) * np.sqrt(4e-3)
+    real = torch.from_numpy(drawn).float()
+    return Case("mixture-swissroll", Subject(denoiser, (2,), Law.of(real)), real[::2])
+
+
+def of_run(name: str, folder: str) -> Case:
+    run = un.open(folder)
+    items = run.recipe.source.split("test")
+    raw, _ = items.take(np.arange(min(len(items), 2000)))
+    return Case(name, about(run), run.recipe.modality.encode(raw), run)
+
+
+EXACT = {"mixture-digits": mixture_digits, "mixture-swissroll": mixture_swissroll}
+
+
+def features(case: Case, x: Tensor) -> np.ndarray:
+    """What the Fréchet distance is taken of: a classifier's, where the protocol has one, else the numbers."""
+    reader = None if case.run is None else case.run.protocol().judge
+    if reader is None:
+        return x.flatten(1).double().numpy()
+    return reader.features(case.run.recipe.modality.quantise(x)).astype(np.float64)
+
+
+def frechet(case: Case, x: Tensor) -> float:
+    empty = Statistics.empty(features(case, case.real[:1]).shape[1])
+    return empty.update(features(case, x)).frechet(empty.update(features(case, case.real)))
+
+
+def draw(case: Case, plan: Plan, seeds: list[int]) -> Tensor:
+    return torch.cat(list(case.subject.draw(plan, seeds)))
+
+
+def untuned(case: Case, count: int) -> list[Any]:
+    names = tuple(name for name, entry in SAMPLERS.items() if not entry.stochastic() and entry.order)
+    return entries(case.subject, count, names, GRIDS)
+
+
+def fitted(case: Case, how: Tuning) -> dict[int, Tuned]:
+    """The tuned plans: those of a run stand in its folder."""
+    if case.run is None:
+        return {told.tuned.plan.rows: told.tuned for told in tune(case.subject, COUNTS, how) if told.tuned}
+    for told in tuned_to(case.run, COUNTS, how=how):
+        if told.tuned:
+            print(f"{case.name}: {told.stage}: {told.fact}", file=sys.stderr, flush=True)
+    return {count: case.run.tuned(count) for count in COUNTS}
+
+
+def measure(case: Case, how: Tuning, samples: int) -> dict[str, Any]:
+    begun = time.process_time()
+    plans = fitted(case, how)
+    seconds = time.process_time() - begun
+    seeds = case.subject.seeds(SEED, samples)
+    ends = join([part for _, part in solve(case.subject, seeds)]).ends.cpu()
+    floor = frechet(case, ends)
+    rows: list[dict[str, Any]] = []
+    for count in COUNTS:
+        few = samples // 8
+        first = sorted(race(case.subject, untuned(case, count), seeds[:few], ends[:few]), key=lambda e: e.distance)
+        known = [e for e in first[25:] if e.sampler in PUBLISHED]  # the best of each is among the first of these
+        names = dict.fromkeys(e.sampler for e in known)
+        known = [next(e for e in known if e.sampler == name) for name in names]
+        ranked = sorted(race(case.subject, [*first[:25], *known], seeds, ends), key=lambda e: e.distance)
+        twenty = [
+            {"sampler": e.sampler, "grid": e.grid, "distance": e.distance,
+             "frechet": frechet(case, draw(case, e.plan, seeds))}
+            for e in ranked[:20]
+        ]  # fmt: skip
+        drawn = draw(case, plans[count].plan, seeds)
+        off = float(distance(drawn, ends).mean())
+        own = {"distance": off, "frechet": frechet(case, drawn), "budget": plans[count].budget,
+               "head": plans[count].plan.head is not None, "memories": plans[count].plan.memories}  # fmt: skip
+        published = {}
+        for name in PUBLISHED:
+            best = next((e for e in ranked if e.sampler == name), None)
+            if best is not None:
+                published[name] = {"grid": best.grid, "distance": best.distance,
+                                   "frechet": frechet(case, draw(case, best.plan, seeds))}  # fmt: skip
+        best = twenty[0]
+        row = {"evaluations": count, "tuned": own, "share": off / best["distance"], "untuned": twenty,
+               "published": published, "least_frechet": min(e["frechet"] for e in twenty)}  # fmt: skip
+        rows.append(row)
+        print(f"{case.name} at {count}: {off:.4f}, {best['sampler']} over {best['grid']} {best['distance']:.4f}: "
+              f"{row['share']:.2f}; Fréchet {own['frechet']:.3f}, {best['frechet']:.3f}, fine {floor:.3f}",
+              flush=True)  # fmt: skip
+    if case.run is not None:
+        picture(case, plans[5].plan, rows[COUNTS.index(5)])
+    return {"rows": rows, "fine_frechet": floor, "seconds_of_tuning": seconds, "samples": samples,
+            "settings": asdict(how)}  # fmt: skip
+
+
+def picture(case: Case, plan: Plan, row: dict[str, Any]) -> None:
+    """Three rows of the same seeds: the best untuned pair at 5 evaluations, the tuned plan, the fine solution."""
+    from unnoise.report import tuned as drawn
+
+    best = row["untuned"][0]
+    process, seeds = case.subject.denoiser.process, case.subject.seeds(SEED, 11)
+    steps = SAMPLERS[best["sampler"]].steps(5)
+    plain = un.plan(best["sampler"], process, steps, best["grid"])
+    fine = join([part for _, part in solve(case.subject, seeds)]).ends.cpu()
+    lots = {
+        f"{best['sampler']} over {best['grid']}, 5 evaluations": draw(case, plain, seeds),
+        "tuned, 5 evaluations": draw(case, plan, seeds),
+        "the fine solution, 64": fine,
+    }
+    shown = {name: case.run.recipe.modality.show(x) for name, x in lots.items()}
+    fig = drawn.strips(shown, f"{case.name}: the same seeds, by 5 questions to the network")
+    from unnoise.report import style
+
+    style.save(fig, Path(__file__).parent.parent / "docs" / f"tuning-{case.name}.png")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("subjects", nargs="+")
+    arguments.add_argument("--items", type=int, default=256)
+    arguments.add_argument("--steps", type=int, default=150)
+    arguments.add_argument("--samples", type=int, default=1000)
+    arguments.add_argument("--lot", type=int, default=64)
+    given = arguments.parse_args()
+    how = replace(Tuning(), fit=given.items, choose=max(8, given.items // 2), judge=given.items,
+                  steps=given.steps, lot=given.lot)  # fmt: skip
+    place = harness.RESULTS / "tuning.json"
+    for word in given.subjects:
+        name, _, folder = word.partition("=")
+        torch.manual_seed(zlib.crc32(name.encode()))
+        case = of_run(name, folder) if folder else EXACT[name]()
+        found = measure(case, how, given.samples)
+        told = json.loads(place.read_text()) if place.exists() else {}
+        told[name] = {**found, "machine": harness.machine()}
+        place.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -196,7 +196,7 @@ def bound(
     found = terms(denoiser, x0, chain, given, variance=variance, cell=cell, asked=asked, seed=seed)
     shape = tuple(x0.shape[1:])
     told = "the probability of each level" if cell else "a density" + " over the cells" * modality.whole
-    some = "every step" if asked is None else f"{asked} steps of each item"
+    some = "every step" if asked in (None, len(chain) - 1) else f"{asked} steps of each item"
     text = f"{len(raw):,} items; variational bound, {len(chain) - 1} steps of the grid {grid}, {variance} variance, "
     text += f"{some} asked once; the data told by {told}"
     shift = 0.0 if cell else modality.log_unit(shape)

@@ -40,7 +40,7 @@ class Labels(Net):
             heard = x.detach().requires_grad_()
             fields = self._fields(heard, noise_level)
             cos = torch.rsqrt(1 + torch.exp(2 * noise_level))
-            away = (self._given(labels) - (cos[:, None] * fields).softmax(1)).detach()
+            away = (self._given(labels).to(fields.dtype) - (cos[:, None] * fields).softmax(1)).detach()
             away = away * (labels < self.classes)[:, None]
             (slope,) = torch.autograd.grad((fields * away).sum(), heard)
         return slope.detach()
@@ -49,7 +49,7 @@ class Labels(Net):
         return F.one_hot(labels.clamp(max=self.classes - 1), self.classes).float()
 
     def _fields(self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"]) -> Float[Tensor, "B K"]:
-        each = self.body(x, noise_level, {}).float().reshape(len(x), self.classes, -1)
+        each = self.body(x, noise_level, {}).to(x.dtype).reshape(len(x), self.classes, -1)
         return each.sum(2) / each.shape[2] ** 0.5
 
 

@@ -80,39 +80,39 @@ class CFG:
         return sides.join(better, lesser, self.blend)
 
 
-Told = Callable[[str | int], Null]  # what a label or a prompt, as people write it, tells the network
+Named = Callable[[str | int], Null]  # what a label or a prompt, as people write it, tells the network
 
 
 def cfg(
     inner: Denoiser,
     null: Null,
-    told: Told,
+    named: Named,
     weight: float = 1.0,
     negative: str | int | None = None,
     interval: Interval | None = None,
     blend: Blend = Linear(),  # noqa: B008 (frozen)
 ) -> CFG:
     """Classifier-free guidance, away from nothing or from what `negative` names; see CFG."""
-    return CFG(inner, null if negative is None else {**null, **told(negative)}, weight, interval, blend)
+    return CFG(inner, null if negative is None else {**null, **named(negative)}, weight, interval, blend)
 
 
 def rescaled(
     inner: Denoiser,
     null: Null,
-    told: Told,
+    named: Named,
     weight: float = 1.0,
     negative: str | int | None = None,
     interval: Interval | None = None,
     share: float = 0.7,
 ) -> CFG:
     """Classifier-free guidance that keeps the contrast of the conditional belief; see Rescaled."""
-    return cfg(inner, null, told, weight, negative, interval, Rescaled(share))
+    return cfg(inner, null, named, weight, negative, interval, Rescaled(share))
 
 
 def apg(
     inner: Denoiser,
     null: Null,
-    told: Told,
+    named: Named,
     weight: float = 1.0,
     negative: str | int | None = None,
     interval: Interval | None = None,
@@ -120,7 +120,7 @@ def apg(
     norm: float | None = None,
 ) -> CFG:
     """Adaptive projected guidance: classifier-free guidance across the belief alone; see Projected."""
-    return cfg(inner, null, told, weight, negative, interval, Projected(along, norm))
+    return cfg(inner, null, named, weight, negative, interval, Projected(along, norm))
 
 
-__all__ = ["CFG", "NEGATIVE", "Null", "Told", "apg", "cfg", "rescaled"]
+__all__ = ["CFG", "NEGATIVE", "Named", "Null", "apg", "cfg", "rescaled"]

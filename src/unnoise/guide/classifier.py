@@ -24,8 +24,8 @@ class Classifier:
 
     shift: (x, level, cond) → that gradient's term for the label of each item, the "belief" of a run whose objective is
     `classifier`. By Bayes' rule w = 1 is the conditional belief, as far as both are right, and w is the same dial as in
-    CFG. null: the value of each condition that means nothing; told: whether the denoiser hears the label all the same,
-    and is pushed beyond its conditional belief. weight: w where cond has no leaf "classifier guidance" (B,);
+    CFG. null: the value of each condition that means nothing; conditional: whether the denoiser hears the label all the
+    same, and is pushed beyond its conditional belief. weight: w where cond has no leaf "classifier guidance" (B,);
     interval as in CFG, but outside it w is 0, and so where a plan's factor is. No item without a label, and none of
     weight 0, asks the classifier.
     """
@@ -34,7 +34,7 @@ class Classifier:
     shift: Denoiser
     null: Null
     weight: float = 1.0
-    told: bool = False
+    conditional: bool = False
     interval: Interval | None = None
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Classifier:
         by = factors(self.process, level, self.interval) * weights(level, self.weight, cond.get(WEIGHTS))
         pushed = np.flatnonzero(by).tolist() if "label" in cond else []
         own = without(cond, WEIGHTS)
-        inner = own if self.told else {k: self._nothing(k, leaf) for k, leaf in own.items()}
+        inner = own if self.conditional else {k: self._nothing(k, leaf) for k, leaf in own.items()}
         questions = [Question(self.inner, x, level, inner)]
         if pushed:
             label = {"label": cond["label"][index(pushed, cond["label"])]}
@@ -83,13 +83,13 @@ def classifier(
     null: Null,
     weight: float = 1.0,
     run: str | None = None,
-    told: bool = False,
+    conditional: bool = False,
     interval: Interval | None = None,
 ) -> Classifier:
     """Classifier guidance by the classifier that another run has trained; see Classifier."""
     if run is None:
         raise UserError("classifier guidance needs run=.., the folder of a run whose objective is 'classifier'")
-    return Classifier(inner, models(run, None, None, True), null, weight, told, interval)
+    return Classifier(inner, models(run, None, None, True), null, weight, conditional, interval)
 
 
 __all__ = ["WEIGHTS", "Classifier", "classifier"]

@@ -9,7 +9,7 @@ import yaml
 from unnoise.config import UserError
 
 # A weight of classifier-free guidance; words; or nodes {kind: .., option: ..}, from the inside out.
-Guidance: TypeAlias = float | str | Mapping[str, Any] | Sequence[Any]
+Guidance: TypeAlias = int | float | str | Mapping[str, Any] | Sequence[Any]
 Nodes: TypeAlias = tuple[dict[str, Any], ...]
 
 

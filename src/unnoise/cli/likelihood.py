@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unnoise.cli.speak import Meter, say
+from unnoise.cli.speak import Meter, say, table
 from unnoise.config import UserError, choose
 
 WAYS = {"ode": ("ode",), "bound": ("bound",), "both": ("ode", "bound")}
@@ -25,6 +25,12 @@ def wanted(way: str | None, tolerance: float | None, exact: int | None) -> Wante
     for flag, value in (("--tolerance", tolerance), ("--exact", exact)):
         if value is not None and "ode" not in ways:
             raise UserError(f"{flag} is of the flow: give --likelihood ode, or both")
+    if tolerance is not None:  # told now, not after samples have been drawn and measured
+        import torch
+
+        from unnoise.loop import Adaptive
+
+        Adaptive(tolerance).check(torch.float32)
     return Wanted(ways, tolerance, exact)
 
 
@@ -47,23 +53,16 @@ def measure(run: Any, asked: Wanted, against: str, count: int | None) -> list[An
 
 def show(told: Sequence[Any]) -> None:
     """A table of likelihoods, and how each was measured."""
-    import sys
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     from unnoise.report.words import called, figure_of
 
     known = any(one.gap is not None for one in told)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("−log p of held-out items", "mean", "", *(("above the least",) if known else ())):
-        table.add_column(title, justify="right" if title in ("mean", "above the least") else "left")
+    titles = ("−log p of held-out items", "mean", "", *(("above the least",) if known else ()))
+    rows: list[list[str]] = []
     for one in told:
         record = one.record()
         gap = [figure_of(*one.gap)] if one.gap else [""] if known else []
-        table.add_row(called(record["name"]), figure_of(one.value, one.error), record["unit"], *gap)
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+        rows.append([called(record["name"]), figure_of(one.value, one.error), record["unit"], *gap])
+    table(titles, rows, right=("mean", "above the least"))
     for one in told:
         say(f"{called(one.record()['name'])}: {one.text}; ± is the standard error")
 

@@ -83,6 +83,15 @@ class Adaptive:
         if self.evaluations < 1 + len(STAGES):
             raise UserError(f"a step takes {len(STAGES)} evaluations and one before it, got {self.evaluations}")
 
+    def check(self, dtype: torch.dtype) -> None:
+        """Raises where numbers of this kind are rounded too coarsely for the tolerance."""
+        least = ROUNDING * torch.finfo(dtype).eps
+        if self.tolerance < least:
+            name = str(dtype).removeprefix("torch.")
+            raise UserError(
+                f"{name} keeps no tolerance below {least:.1g}, got {self.tolerance:g}: give more, or float64"
+            )
+
 
 def flow(
     denoiser: Denoiser,
@@ -173,10 +182,7 @@ def integrate(
     """
     how = how or Adaptive()
     ends = [_clock(process.schedule, t) for t in (start, end)]
-    least = ROUNDING * torch.finfo(x.dtype).eps
-    if how.tolerance < least:
-        name = str(x.dtype).removeprefix("torch.")
-        raise UserError(f"{name} keeps no tolerance below {least:.1g}, got {how.tolerance:g}: give more, or float64")
+    how.check(x.dtype)
     if len(x):
         yield from _Way(process, field, x, (start, end), (ends[0], ends[1]), how, move(cond, x), beside, places).walk()
 

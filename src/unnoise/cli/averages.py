@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from unnoise import files
-from unnoise.cli.speak import Meter, say
+from unnoise.cli.speak import Meter, say, table
 from unnoise.run import Run
 
 FILE = "averages.json"
@@ -44,22 +44,17 @@ def asked(run: Run) -> float:
 
 def show(run: Run, told: dict[str, Any]) -> None:
     """The table, and what to do with it."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     known = any(row["excess"] is not None for row in told["widths"])
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("average", "held-out loss", *(["excess"] if known else []), "profile off by", ""):
-        table.add_column(title, justify="right" if title else "left")
+    figures = ("average", "held-out loss", *(["excess"] if known else []), "profile off by")
+    rows: list[list[str]] = []
     for row in told["widths"]:
         words = ["the least"] if row["width"] == told["best"] else []
         words += ["sampled from"] if row["width"] == asked(run) else []
         excess = [f"{row['excess']:.3g}"] if known else []
         off = f"{100 * row['off']:.2g} %" if row["off"] else "–"
         name = f"{row['width']:g}" if row["width"] else "last weights"
-        table.add_row(name, f"{row['loss']:.6g}", *excess, off, ", ".join(words))
-    Console(highlight=False).print(table)
+        rows.append([name, f"{row['loss']:.6g}", *excess, off, ", ".join(words)])
+    table((*figures, ""), rows, right=figures)
     if told["best"] != asked(run):
         say(f"To sample from the least: --ema {told['best']:g}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unnoise.cli.options import Device, Json
-from unnoise.cli.speak import Meter, say, span, tell
+from unnoise.cli.speak import Meter, say, span, table, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
@@ -195,23 +195,13 @@ SHOWN = 4  # columns of measures in the terminal: the page has them all
 def _table(page: Any) -> None:
     """The entries, best first, with their floors last."""
     import math
-    import sys
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
 
     from unnoise.report.words import called, figure_of
 
     judged = page.scale(page.judged)
     scales = [judged, *(scale for scale in page.measures if scale is not judged)][:SHOWN]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for scale in scales:
-        table.add_column(_narrow(called(scale.name)), justify="right", no_wrap=True)
-    for title in ("training", "evaluations", "ms a\nsample"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    figures = (*(_narrow(called(scale.name)) for scale in scales), "training", "evaluations", "ms a\nsample")
+    rows: list[list[str]] = []
 
     def figure(value: Any) -> str:
         half = (value.high - value.low) / 2
@@ -222,9 +212,9 @@ def _table(page: Any) -> None:
         took = "–" if entry.train_seconds is None else span(entry.train_seconds)
         speed = "–" if entry.seconds_per_sample is None else figure_of(1e3 * entry.seconds_per_sample)
         mark = "best" if entry.won else "tied" if entry.tied else ""
-        table.add_row(entry.name, *cells, took, str(entry.evaluations), speed, mark)
-    table.add_row("real against real", *(figure_of(scale.floor) for scale in scales), "", "", "", style="dim")
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+        rows.append([entry.name, *cells, took, str(entry.evaluations), speed, mark])
+    floors = ["real against real", *(figure_of(scale.floor) for scale in scales), "", "", "", ""]
+    table(("", *figures, ""), rows, figures, width=140, whole=True, faint=floors)
 
 
 def _narrow(title: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unnoise.cli.options import Json, Pairs, pairs
-from unnoise.cli.speak import Meter, say, tell
+from unnoise.cli.speak import Meter, say, table, tell
 
 if TYPE_CHECKING:
     from unnoise.conformance.account import Account
@@ -43,11 +43,11 @@ def _ours(out: Path, theme: str, json: bool) -> None:
     with Meter("proof", len(SAMPLERS), "samplers", lambda: len(rows)):
         rows.extend(proof.proofs())
     record = [row.to_json() for row in rows]
-    table = files.put(out / "conformance.json", text_of.dumps(record, indent=2) + "\n")
+    kept = files.put(out / "conformance.json", text_of.dumps(record, indent=2) + "\n")
     fig = drawn.proofs(rows, theme)
     picture = style.save(fig, out / "conformance.png")
     if json:
-        tell({"samplers": record, "files": [str(table), str(picture)]})
+        tell({"samplers": record, "files": [str(kept), str(picture)]})
         return
     columns = (
         "sampler",
@@ -57,11 +57,11 @@ def _ours(out: Path, theme: str, json: bool) -> None:
         "order shown",
         *(f"W2 at {n}" for n in proof.FEW),
     )
-    _print(columns, [row.cells for row in rows])
+    table(columns, [row.cells for row in rows], width=140)
     bad = [row.name for row in rows if not row.kept]
     say(f"Orders: least and most on {proof.PROCESSES_TOLD}. W2: distance to the data at so many evaluations.")
     say(f"Out of their bands: {', '.join(bad)}." if bad else "Every sampler shows the order that it promises.")
-    say(f"The numbers are in {table}, drawn in {picture}")
+    say(f"The numbers are in {kept}, drawn in {picture}")
 
 
 def _theirs(spec: str, options: dict[str, Any], steps: int, out: Path, theme: str, json: bool) -> None:
@@ -75,13 +75,13 @@ def _theirs(spec: str, options: dict[str, Any], steps: int, out: Path, theme: st
     found = account.account(foreign(spec, options), steps)
     name = "-".join([spec.replace(":", "-"), *(f"{k}={v}" for k, v in options.items())])
     record = found.to_json()
-    table = files.put(out / f"conformance-{name}.json", text_of.dumps(record, indent=1) + "\n")
+    kept = files.put(out / f"conformance-{name}.json", text_of.dumps(record, indent=1) + "\n")
     picture = style.save(drawn.account(found, theme), out / f"conformance-{name}.png")
     if json:
-        tell({**record, "files": [str(table), str(picture)]})
+        tell({**record, "files": [str(kept), str(picture)]})
         return
     _say(found)
-    say(f"The table and all numbers are in {table}, drawn in {picture}")
+    say(f"The table and all numbers are in {kept}, drawn in {picture}")
 
 
 def _say(found: "Account") -> None:
@@ -105,21 +105,6 @@ def _say(found: "Account") -> None:
         say(f"  W2 after {steps:>3} steps      {theirs:.4f}{more}")
     for sentence in found.sentences:
         say(sentence)
-
-
-def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    import sys
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
 
 
 __all__ = ["conformance"]

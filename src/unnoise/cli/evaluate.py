@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unnoise.cli.options import Device, Folder, Grid, Guidance, Json, Pairs, Sampler, Steps
-from unnoise.cli.speak import Meter, say, span, tell
+from unnoise.cli.speak import Meter, say, span, table, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
@@ -144,24 +144,15 @@ def _flags(options: "Sequence[str] | None", against: str, asked: "Mapping[str, A
 
 
 def _table(measures: "Sequence[Any]") -> None:
-    import sys
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     from unnoise.report.words import ARROW, called, figure_of, range_of
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     figures = ("this run", "95 % of the mean", "real against real")
-    for title in ("measure", "", *figures, "in words"):
-        least = len("indistinguishable") if title == "in words" else None
-        table.add_column(title, justify="right" if title in figures else "left", min_width=least)
+    rows: list[list[str]] = []
     for m in measures:
         name = called(m.name) if m.features in ("raw", "stored classifier") else f"{called(m.name)}, {m.features}"
         value, floor = figure_of(m.value, m.spread), figure_of(m.floor, m.floor_spread)
-        table.add_row(name, ARROW[m.better], value, range_of(m.low, m.high), floor, m.verdict)
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+        rows.append([name, ARROW[m.better], value, range_of(m.low, m.high), floor, m.verdict])
+    table(("measure", "", *figures, "in words"), rows, figures, least={"in words": len("indistinguishable")})
     for m in measures:
         if m.warning:
             say(f"{called(m.name)}: {m.warning}")

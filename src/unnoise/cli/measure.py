@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unnoise.cli.options import Device, Json
-from unnoise.cli.speak import say, tell
+from unnoise.cli.speak import say, table, tell
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
@@ -104,27 +104,20 @@ def lost(files: int) -> str:
 
 
 def _table(found: "Sequence[Compared]") -> None:
-    import sys
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     from unnoise.metrics.rules import MEASURES
     from unnoise.report.words import ARROW, called, figure_of, range_of
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     counts = sorted({one.equal.count for one in found if one.equal is not None})
     figures = ("A against B", "95 %", "equal counts", "floor")
-    for title in ("measure", "", *(figures if counts else figures[:1]), *(("in words",) if counts else ())):
-        table.add_column(title, justify="right" if title in figures else "left")
+    titles = ("measure", "", *(figures if counts else figures[:1]), *(("in words",) if counts else ()))
+    rows: list[list[str]] = []
     for one in found:
         cells = [called(one.name), ARROW[MEASURES[one.name].better], f"{one.value:.4g}"]
         if one.equal is not None:
             cells += [range_of(one.low, one.high), figure_of(one.equal.value, one.equal.spread)]
             cells += [figure_of(one.equal.floor, one.equal.floor_spread), one.equal.verdict]
-        table.add_row(*cells)
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+        rows.append(cells)
+    table(titles, rows, right=figures)
     if counts:
         many = " or ".join(f"{count:,}" for count in counts)
         say(f"equal counts: {many} of A against as many of B; floor: as many others of B in their place")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unnoise.cli.options import Device, Json
-from unnoise.cli.speak import say, tell
+from unnoise.cli.speak import say, table, tell
 from unnoise.config import UserError, nearest
 
 if TYPE_CHECKING:
@@ -139,24 +139,15 @@ def _rates(net: "Net", shape: tuple[int, ...], batch: int, device: str) -> dict[
 
 
 def _table(told: list[dict[str, Any]]) -> None:
-    import sys
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     rates = {"items/s answered": "answered", "items/s trained": "trained"} if told and "answered" in told[0] else {}
-    for title in ("net", "size", "items"):
-        table.add_column(title)
-    for title in ("parameters", "multiply-adds", "memory", *rates):
-        table.add_column(title, justify="right", no_wrap=True)
+    figures = ("parameters", "multiply-adds", "memory", *rates)
+    rows: list[list[str]] = []
     for entry in told:
         shape = "×".join(map(str, entry["shape"]))
         work, kept = scaled(entry["multiply_adds"]), f"{scaled(entry['memory'])}B"
-        row = (entry["net"], entry["preset"] or entry["kind"], shape, f"{entry['parameters']:,}", work, kept)
-        table.add_row(*row, *(f"{entry[key]:,.3g}" for key in rates.values()))
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+        row = [entry["net"], entry["preset"] or entry["kind"], shape, f"{entry['parameters']:,}", work, kept]
+        rows.append([*row, *(f"{entry[key]:,.3g}" for key in rates.values())])
+    table(("net", "size", "items", *figures), rows, right=figures, width=120, whole=True)
 
 
 def scaled(number: int | float) -> str:

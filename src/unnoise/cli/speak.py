@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,35 @@ def tell(result: Any) -> None:
     """One line of JSON on stdout; numbers that are not finite become null, since JSON has none."""
     plain = json.loads(json.dumps(result), parse_constant=lambda _: None)
     print(json.dumps(plain, allow_nan=False), flush=True)
+
+
+def table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Collection[str] = (),
+    width: int = 160,
+    whole: bool = False,
+    least: Mapping[str, int] | None = None,
+    faint: Sequence[str] | None = None,
+) -> None:
+    """A table on stdout, its head above a line: as wide as the terminal, or `width` where there is none.
+
+    right: the titles whose columns stand to the right; whole: no cell is broken into lines; least: the least width
+    of a column by its title; faint: a last row, behind the others.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        side = "right" if title in right else "left"
+        made.add_column(title, justify=side, no_wrap=whole, min_width=(least or {}).get(title))
+    for row in rows:
+        made.add_row(*row)
+    if faint is not None:
+        made.add_row(*faint, style="dim")
+    Console(width=None if sys.stdout.isatty() else width, highlight=False).print(made)
 
 
 class Meter:
@@ -125,4 +154,4 @@ def span(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-__all__ = ["Meter", "say", "span", "tell"]
+__all__ = ["Meter", "say", "span", "table", "tell"]

@@ -11,6 +11,7 @@ from unnoise.samplers import plan
 from unnoise.tensor import Tensor
 
 ITEMS = 64  # that are followed
+NEAR = 1.1  # times the least noise of the span
 STEPS = 24  # of order three, from each question to the data
 
 
@@ -29,8 +30,9 @@ def rows(subject: Subject, table: Table, seeds: list[int], ends: Tensor) -> tupl
 
 def _followed(subject: Subject, y: Tensor, lam: float, seeds: list[int], ends: Tensor) -> float:
     process = subject.denoiser.process
-    least = min(process.schedule.span[0], float(np.exp(-lam)) / 2)
-    places = np.linspace(float(np.exp(-lam)) ** (1 / 7), least ** (1 / 7), STEPS) ** 7  # rho = 7
+    here, least = float(np.exp(-lam)), process.schedule.span[0]
+    steps = STEPS if here > NEAR * least else 1  # from the end of the span there is one step, onto 0
+    places = np.linspace(here ** (1 / 7), least ** (1 / 7), steps) ** 7  # rho = 7
     times = np.append(process.schedule.time(-2 * np.log(places)), 0.0)
     rest = plan("dpmpp_3m", process, grid=times)
     x = float(process.schedule.alpha(times[:1])[0]) * y

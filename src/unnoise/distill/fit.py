@@ -97,6 +97,7 @@ class Descent:
     steps: int
     first: list[Tensor]  # the running means of the gradients
     second: list[Tensor]  # and of their squares
+    scale: float = 0.0  # the distance before any step, by which the loss is measured
 
     @staticmethod
     def begin(fit: Fit, steps: int) -> "Descent":
@@ -107,15 +108,16 @@ class Descent:
     def tensors(self) -> dict[str, Tensor]:
         """All that changes, by name."""
         groups = (("at", self.fit.parameters), ("first", self.first), ("second", self.second))
-        return {f"{name}-{i}": part.detach().cpu() for name, parts in groups for i, part in enumerate(parts)}
+        told = {f"{name}-{i}": part.detach().cpu().clone() for name, parts in groups for i, part in enumerate(parts)}
+        return told | {"step": torch.tensor(self.step), "scale": torch.tensor(self.scale, dtype=torch.float64)}
 
-    def resume(self, tensors: dict[str, Tensor], step: int) -> "Descent":
-        """Where `tensors` were told after so many steps."""
+    def resume(self, tensors: dict[str, Tensor]) -> "Descent":
+        """Where `tensors` were told."""
         with torch.no_grad():
             for name, parts in (("at", self.fit.parameters), ("first", self.first), ("second", self.second)):
                 for i, part in enumerate(parts):
                     part.copy_(tensors[f"{name}-{i}"])
-        self.step = step
+        self.step, self.scale = int(tensors["step"]), float(tensors["scale"])
         return self
 
 
@@ -126,14 +128,14 @@ def descend(subject: Subject, descent: Descent, starts: Tensor, ends: Tensor, lo
     distance over that of the table before any step, and PULL times the square of every offset. Which items a step
     sees depends on its number alone.
     """
-    fit, scale, count = descent.fit, 0.0, len(starts)
+    fit, count = descent.fit, len(starts)
     lots = max(1, count // lot)
     while descent.step < descent.steps:
         turn, part = divmod(descent.step, lots)
         order = rng.host("tuning", turn).permutation(count)
         rows = torch.from_numpy(np.sort(order[part * lot : (part + 1) * lot]))
         value, gradients = _gradients(subject, fit, starts, ends, rows)
-        scale = scale or max(value, 1e-12)
+        descent.scale = descent.scale or max(value, 1e-12)
         rate = RATE * 0.5 * (1 + np.cos(np.pi * descent.step / descent.steps)) * min(1, (descent.step + 1) / WARM)
         slower = min(1.0, ROWS / fit.table.rows) ** 2
         descent.step += 1
@@ -141,7 +143,7 @@ def descend(subject: Subject, descent: Descent, starts: Tensor, ends: Tensor, lo
             rates = (rate, rate * slower, rate * slower)
             moved = zip(rates, fit.parameters, gradients, descent.first, descent.second, strict=True)
             for own, offset, gradient, first, second in moved:
-                whole = gradient / scale + 2 * PULL * offset
+                whole = gradient / descent.scale + 2 * PULL * offset
                 first.lerp_(whole, 1 - BETAS[0])
                 second.lerp_(whole.square(), 1 - BETAS[1])
                 mean, square = first / (1 - BETAS[0] ** descent.step), second / (1 - BETAS[1] ** descent.step)

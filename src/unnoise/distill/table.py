@@ -20,6 +20,7 @@ from unnoise.samplers import Plan
 from unnoise.samplers.path import BASE, Path, Pen
 from unnoise.tensor import Array, Cond, Tensor
 
+EDGE = 0.02  # share of the room of a moment that is kept from its ends, so that it has a slope
 REACH = 0.45  # share of the way to its neighbours that a moment may move
 FURTHER = 2.0  # of lam: the neighbour of the last moment, if the schedule's span reaches so far
 CLEAR = 0.01  # of lam: what is kept from the end of the span, beyond which a ladder has no noise
@@ -80,7 +81,7 @@ class Fit:
     table: Table
     schedule: Schedule
     law: Law
-    move: Tensor  # (N,): of the moments, tanh of it times REACH of the way
+    move: Tensor  # (N,): of the moments, by a sigmoid of it between REACH of the way to either neighbour
     stay: Tensor  # (N,)
     weights: Tensor  # (N, N)
 
@@ -103,9 +104,15 @@ class Fit:
         down, up = np.diff(lam, prepend=self.table.top), np.diff(lam, append=last)
         if not self.table.headed:
             up, down = np.append(0.0, up[1:]), np.append(0.0, down[1:])
-        share = torch.tanh(self.move)
-        below, above, base = (torch.from_numpy(part).to(share) for part in (down, up, lam))
-        return base + REACH * torch.where(share > 0, above * share, below * share)
+        low, high = lam - REACH * down, lam + REACH * up
+        part = np.clip(
+            (lam - low) / np.where(high > low, high - low, 1.0), EDGE, 1 - EDGE
+        )  # of the way, where it is now
+        there = np.log(part / (1 - part))
+        bounds = (torch.from_numpy(values).to(self.move) for values in (lam, low, high, there, part))
+        base, least, most, begun, before = bounds
+        moved = base + (most - least) * (torch.sigmoid(2 * self.move + begun) - before)
+        return torch.minimum(torch.maximum(moved, least), most)
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """stay (N,) and weights (N, N)."""

@@ -189,7 +189,7 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
         for value in descend(subject, descent, starts, ends, min(how.lot, how.fit)):
             yield Told(f"{stage}: gradients", descent.step, how.steps, "steps", f"distance {value:.4f}")
             if descent.step % SAVED == 0:
-                store.put(f"descent-{count}", descent.tensors() | {"step": torch.tensor(descent.step)})
+                store.put(f"descent-{count}", descent.tensors())
         best = min(best, descent.fit.written(), key=off)
 
     judges, made = subject.seeds("judge", how.judge), best.plan(schedule, subject.law, weight)
@@ -204,7 +204,7 @@ def _descent(subject: Subject, table: Table, how: Tuning, store: Store, count: i
     """From the table, or from where an earlier descent from it was left."""
     fit = Fit.at(table, subject.denoiser.process.schedule, subject.law, subject.like)
     descent, kept = Descent.begin(fit, how.steps), store.get(f"descent-{count}")
-    return descent if kept is None else descent.resume(kept, int(kept["step"]))
+    return descent if kept is None else descent.resume(kept)
 
 
 __all__ = ["Kept", "Store", "Told", "Tuned", "Tuning", "tune"]

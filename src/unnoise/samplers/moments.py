@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from unnoise.config import UserError
 from unnoise.process.schedule import Schedule
 from unnoise.samplers.plan import Plan
 from unnoise.tensor import Array
@@ -46,6 +47,8 @@ def exact_factor(plan: Plan, schedule: Schedule, variance: Array) -> Array:
 
 
 def _start(plan: Plan, schedule: Schedule, mean: Array, variance: Array, exact: bool) -> tuple[Array, Array]:
+    if plan.head is not None:
+        raise UserError("the moments of a plan with a head start are not told: it knows its data by another law")
     t = np.array(plan.start)
     alpha, sigma = (float(schedule.alpha(t)), float(schedule.sigma(t)))
     size = plan.memories + 2  # base, question, memories

@@ -40,7 +40,7 @@ def scores(fields: Sequence[Field], theme: str = "light", title: str = "") -> Fi
             place = {"xycoords": "axes fraction", "textcoords": "offset points"}
             row[0].annotate(named, (0, 1), (0, 20), **place, fontsize=9.5, weight="bold")
         if title:
-            fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+            fig.suptitle(f"{title}\n", x=0.01, ha="left", fontsize=10.5, fontweight="bold")  # a line for the level
         settle(fig)
     return fig
 

@@ -35,14 +35,13 @@ DRAWN = (10, 50)
 MEASURES = ("frechet", "two_sample", "coverage", "near_copies", "label_accuracy")
 
 
-def run_of(way: str, folder: Path) -> tuple[Run, float]:
-    """The run of a way, trained where it does not stand already, and its seconds of training."""
+def run_of(way: str, folder: Path) -> Run:
+    """The run of a way, trained where it does not stand already."""
     if not (folder / way / "recipe.yaml").exists():
         start = time.process_time()
         un.fit("digits-variance", folder / way, *WAYS[way])
         print(f"{way}: {time.process_time() - start:.0f} s of processor time")
-    made = un.open(folder / way)
-    return made, made.clock[-1][1]
+    return un.open(folder / way)
 
 
 def told(run: Run, variance: str, steps: int) -> dict[str, Any]:
@@ -91,9 +90,9 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for way in asked.ways:
-            run, seconds = run_of(way, asked.keep or Path(scratch))
+            run = run_of(way, asked.keep or Path(scratch))
             figures: dict[str, Any] = {**known(way, run.weights), "weights": run.weights}
-            figures |= {"items": run.checkpoint.items, "seconds": seconds}
+            figures["items"] = run.checkpoint.items
             told_by = [name for name in FRACTIONS if name != "learned" or way != "fixed"]
             for steps in STEPS:
                 row = figures["bits"].setdefault(str(steps), {})

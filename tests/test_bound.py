@@ -236,8 +236,8 @@ def test_the_loss_of_a_chain_is_the_bound_less_its_prior():
 
 @pytest.mark.parametrize("whole", [False, True], ids=["hybrid", "bound"])
 def test_training_closes_the_gap_between_the_posterior_variance_and_the_entropy(whole):
-    """Two normal numbers, 12 steps: the bound of a network is 1.30 nats above the entropy at the posterior
-    variance and 0.16 at beta; with its variance 0.02 after the hybrid loss and 0.002 after the bound."""
+    """Two normal numbers, 12 steps: the bound of a network is 1.31 nats above the entropy at the posterior
+    variance and 0.39 at beta; with its variance 0.02 after the hybrid loss and 0.01 after the bound."""
     process = PROCESSES["cosine"]
     data = exact.Normal(process, np.zeros(2), np.diag(VARIANCES))
     made = NetDenoiser(_net(), process, variance=Learned(share=0.05, steps=STEPS))
@@ -258,5 +258,5 @@ def test_training_closes_the_gap_between_the_posterior_variance_and_the_entropy(
     least = -data.log_density(fresh.double(), process.level(np.zeros(3000), fresh.double())).numpy()
     gap = {v: float((one.totals - least).mean()) for v, one in found.items()}
     assert gap["learned"] < 0.05
-    assert gap["beta"] > 0.14
+    assert gap["beta"] > 0.35
     assert gap["posterior"] > 1.25

@@ -46,7 +46,7 @@ def _by_step(axes: Axes, look: Theme, chains: Sequence[Chain], unit: str) -> Non
     plain_log(axes)
     last = chains[0]
     axes.annotate(
-        "the data's own", (last.noise[-1], last.by_step[-1]), (0, -16), textcoords="offset points", fontsize=8
+        "the data", (last.noise[-1], last.by_step[-1]), (0, -16), textcoords="offset points", fontsize=8
     )
     title = f"What each of {len(last.noise)} steps costs"
     axes.set(title=title, xlabel="noise level log(σ/α), clean to noisy →", ylabel=f"{unit}, one step")

@@ -26,6 +26,7 @@ def table(plan: Plan) -> list[tuple[str, list[str], np.ndarray]]:
     else:
         groups.append(("new base", state, np.asarray(plan.base)))
         groups.append(("next question", state, np.asarray(plan.ask)))
+    groups.append(("variance", ["spread"], plan.spread[:, None]))  # only where it is learned
     shown = []
     for name, columns, values in groups:
         used = [j for j in range(values.shape[1]) if np.any(values[:, j] != 0)]

@@ -137,3 +137,5 @@ def test_look_shows_captions(tmp_path, monkeypatch, capsys):
 
     with Image.open(tmp_path / "seen/sheet.png") as sheet:
         assert sheet.width > 4 * 192
+    assert main(["look", "scense"]) == 2
+    assert "did you mean 'scenes'" in capsys.readouterr().err

@@ -72,13 +72,16 @@ def _opened(word: str, overrides: Sequence[str]) -> tuple[str, "Source", Sequenc
     from unnoise import recipes
     from unnoise.advise.propose import Found, choose_size
     from unnoise.advise.survey import gaps, is_data, name_of, survey
-    from unnoise.config import build
+    from unnoise.config import UserError, build, nearest
     from unnoise.data import SOURCES, Source
     from unnoise.recipe import TABLES, load, override
 
     if word in SOURCES and word not in recipes.names() and not Path(word).exists():  # drawn data that no recipe uses
         named: Source = build(Source, override({"data": word}, overrides)["data"], TABLES, f"{word}: data")[0]
         return word, named, (), {}
+    if not is_data(word) and not Path(word).suffix and word not in recipes.names():
+        known = sorted({*recipes.names(), *SOURCES})
+        raise UserError(f"there is no recipe and no data '{word}'; {nearest(word, known)}")
     if not is_data(word):
         made: Recipe = load(word, overrides)
         return made.name, made.source, (), {}

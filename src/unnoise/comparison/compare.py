@@ -102,6 +102,9 @@ def prepare(
     command: str = "",
 ) -> Contest:
     """A comparison about to begin, all that was asked checked. Arguments as of `compare`."""
+    for name, number in (("jobs", jobs), ("threads", threads), ("seeds", seeds)):
+        if number is not None and number < 1:
+            raise UserError(f"{name} are 1 or more, got {number}")
     asked = Drawings(samplers, steps, evaluations, grids, guidance, ema)
     sweep = _sweep(what, changes)
     many = max(1, min(_processors() // threads, MOST_JOBS) if device == "cpu" else 1) if jobs is None else jobs

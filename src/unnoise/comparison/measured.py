@@ -26,7 +26,7 @@ from unnoise.run import Run
 from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
 
-FORMAT = 2  # of what is kept; another one is measured again
+FORMAT = 3  # of what is kept; another one is measured again
 DRAWS = 5  # lots of samples of each run, at most, unless one says otherwise: the seeds repeat them
 SHOWN, DOTS = 12, 500  # samples kept to be looked at: items, and points in the plane
 
@@ -49,6 +49,7 @@ class Lab:
     folder: Path
     rules: Protocol
     data: str  # SHA-256 of the data
+    modality: str  # SHA-256 of its node: what raw items are made of samples, and what distances they have
 
     @property
     def samples(self) -> int:
@@ -117,7 +118,13 @@ class Lab:
         """What the numbers depend on beside the samples."""
         rules = self.rules
         features = None if rules.features is None else [rules.features.name, rules.features.digest]
-        told = {"format": FORMAT, "data": self.data, "against": rules.against, "draws": rules.draws}
+        told = {
+            "format": FORMAT,
+            "data": self.data,
+            "modality": self.modality,
+            "against": rules.against,
+            "draws": rules.draws,
+        }
         return {**told, "count": rules.count, "measures": list(rules.names), "features": features}
 
     def _kept(self, name: str) -> dict[str, Any] | None:
@@ -145,17 +152,16 @@ def lab_of(asked: str) -> Lab:
         from unnoise.metrics.features import features_of  # networks that few ask for
 
         modality = recipe.modality
-        levels = (modality.low, modality.high) if isinstance(modality, Image) else (0, 255)
+        levels = (modality.low, modality.high) if isinstance(modality, Image) else None
         features = features_of(told["features"], told["device"], told["download"], recipe.source, levels)
     rules = protocol(recipe.source, told["against"], recipe.modality, features)
-    more = [name for name in told["measures"] if name not in rules.names]
     rules = replace(
         rules,
         draws=told["draws"] or min(rules.draws, DRAWS),
         count=told["count"] or rules.count,
-        measures=(*rules.names, *more) if more else rules.measures,
+        more=tuple(told["measures"]),
     )
-    return Lab(Path(told["folder"]), rules, told["data"])
+    return Lab(Path(told["folder"]), rules, told["data"], digest(recipe.nodes["modality"]))
 
 
 def rows_shown(rules: Protocol, numbers: int) -> list[int]:

@@ -44,7 +44,8 @@ class Protocol:
     modality: in whose distances all is measured, so that columns of different units count alike; silent: raw units.
     features: what features and probabilities are read with; silent: the stored classifier of the source.
     measures: names of MEASURES, or "all" that can be asked; silent: the standard table. Named measures are read on
-    `features` where these are given, the standard table's neighbours always on raw items.
+    `features` where these are given, the standard table's neighbours always on raw items. more: names beside those
+    of the standard table (or of `measures`), read as named ones are.
     """
 
     source: Source
@@ -55,6 +56,7 @@ class Protocol:
     modality: Modality | None = None
     features: Features | None = None
     measures: tuple[str, ...] | None = None
+    more: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.count < LEAST:
@@ -64,7 +66,7 @@ class Protocol:
             )
         if isinstance(self.source, World) and self.count < self.least:
             raise UserError(f"a single draw has {ALONE} samples at least (its halves are asked), got {self.count}")
-        for name in self.measures or ():
+        for name in (*(self.measures or ()), *self.more):
             if name != "all":
                 choose("measure", name, MEASURES)
                 if missing := self._missing(name):
@@ -106,7 +108,7 @@ class Protocol:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The measures that are asked, in their order."""
-        asked = self._standard if self.measures is None else self.measures
+        asked = (*(self._standard if self.measures is None else self.measures), *self.more)
         if "all" in asked:
             asked = tuple(name for name in MEASURES if not self._missing(name))
         compared = [name for name in asked if MEASURES[name].numbers not in BESIDE]
@@ -191,7 +193,8 @@ class Protocol:
         """The numbers that a comparison is read on."""
         numbers = MEASURES[name].numbers
         if numbers == "either":
-            return "features" if self.measures is not None and self.features is not None else "distances"
+            own = self.measures is not None or (name in self.more and name not in self._standard)
+            return "features" if own and self.features is not None else "distances"
         return "probabilities" if numbers == "probabilities" else "features"
 
     def _compare(self, pairs: Iterable[tuple[Lot, Lot]]) -> dict[str, list[float]]:

@@ -32,6 +32,7 @@ _FACE = {
     "plan": "unnoise.samplers.table",
     "sample": "unnoise.loop.generate",
     "schedules": "unnoise.process.schedules:",
+    "tune": "unnoise.tuning",
 }
 
 if TYPE_CHECKING:

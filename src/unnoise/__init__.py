@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from unnoise.samplers.table import plan as plan
     from unnoise.training import Training as Training
     from unnoise.training import fit as fit
+    from unnoise.tuning import tune as tune
 
 
 def __getattr__(name: str) -> Any:

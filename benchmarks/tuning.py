@@ -9,8 +9,8 @@ those that are published as the best without training (iPNDM-4, UniPC-3, DPM-Sol
 that suits it best); and the tuned plan.
 Distances are means of |x − fine|/sqrt(d) over items whose seeds have no part in tuning, nor in the choice of anything
 else; the untuned pairs are ranked on these very items, which favours them. Subjects are two exact mixtures, whose
-denoiser is a closed form, and folders of runs. Writes results/tuning.json, one entry for each subject, and for runs a
-picture of samples of 5 evaluations.
+denoiser is a closed form, and folders of runs. Writes results/tuning.json, one entry for each subject, the table of
+docs/tuning.md, and for runs of pictures samples of 5 evaluations.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from torch import Tensor
 import unnoise as un
 from unnoise.distill import Law, Subject, Tuned, Tuning, tune
 from unnoise.distill.fine import join, solve
-from unnoise.distill.race import entries, race
+from unnoise.distill.race import Untuned, entries, race
 from unnoise.distill.subject import distance
 from unnoise.metrics.statistics import Statistics
 from unnoise.samplers import SAMPLERS, Plan
@@ -105,7 +105,7 @@ def draw(case: Case, plan: Plan, seeds: list[int]) -> Tensor:
     return torch.cat(list(case.subject.draw(plan, seeds)))
 
 
-def untuned(case: Case, count: int) -> list[Any]:
+def untuned(case: Case, count: int) -> list[Untuned]:
     names = tuple(name for name, entry in SAMPLERS.items() if not entry.stochastic() and entry.order)
     return entries(case.subject, count, names, GRIDS)
 
@@ -120,6 +120,13 @@ def fitted(case: Case, how: Tuning) -> dict[int, Tuned]:
     return {count: case.run.tuned(count) for count in COUNTS}
 
 
+def asked(case: Case, entry: Untuned, seeds: list[int], ends: Tensor) -> dict[str, Any]:
+    """An untuned pair, asked of all items."""
+    drawn = draw(case, entry.plan, seeds)
+    off = float(distance(drawn, ends).mean())
+    return {"sampler": entry.sampler, "grid": entry.grid, "distance": off, "frechet": frechet(case, drawn)}
+
+
 def measure(case: Case, how: Tuning, samples: int) -> dict[str, Any]:
     begun = time.process_time()
     plans = fitted(case, how)
@@ -131,25 +138,17 @@ def measure(case: Case, how: Tuning, samples: int) -> dict[str, Any]:
     for count in COUNTS:
         few = samples // 8
         first = sorted(race(case.subject, untuned(case, count), seeds[:few], ends[:few]), key=lambda e: e.distance)
-        known = [e for e in first[25:] if e.sampler in PUBLISHED]  # the best of each is among the first of these
+        known = [e for e in first[22:] if e.sampler in PUBLISHED]  # the best of each is among the first of these
         names = dict.fromkeys(e.sampler for e in known)
         known = [next(e for e in known if e.sampler == name) for name in names]
-        ranked = sorted(race(case.subject, [*first[:25], *known], seeds, ends), key=lambda e: e.distance)
-        twenty = [
-            {"sampler": e.sampler, "grid": e.grid, "distance": e.distance,
-             "frechet": frechet(case, draw(case, e.plan, seeds))}
-            for e in ranked[:20]
-        ]  # fmt: skip
+        ranked = sorted((asked(case, e, seeds, ends) for e in [*first[:22], *known]), key=lambda e: e["distance"])
+        twenty = ranked[:20]
         drawn = draw(case, plans[count].plan, seeds)
         off = float(distance(drawn, ends).mean())
         own = {"distance": off, "frechet": frechet(case, drawn), "budget": plans[count].budget,
                "head": plans[count].plan.head is not None, "memories": plans[count].plan.memories}  # fmt: skip
-        published = {}
-        for name in PUBLISHED:
-            best = next((e for e in ranked if e.sampler == name), None)
-            if best is not None:
-                published[name] = {"grid": best.grid, "distance": best.distance,
-                                   "frechet": frechet(case, draw(case, best.plan, seeds))}  # fmt: skip
+        published = {name: next(e for e in ranked if e["sampler"] == name) for name in PUBLISHED
+                     if any(e["sampler"] == name for e in ranked)}  # fmt: skip
         best = twenty[0]
         row = {"evaluations": count, "tuned": own, "share": off / best["distance"], "untuned": twenty,
                "published": published, "least_frechet": min(e["frechet"] for e in twenty)}  # fmt: skip
@@ -184,6 +183,28 @@ def picture(case: Case, plan: Plan, row: dict[str, Any]) -> None:
     style.save(fig, Path(__file__).parent.parent / "docs" / f"tuning-{case.name}.png")
 
 
+def page(told: dict[str, Any]) -> None:
+    """The table of docs/tuning.md, from the results."""
+    place, (begin, end) = Path(__file__).parent.parent / "docs" / "tuning.md", ("<!-- results -->", "<!-- end -->")
+    if not place.exists():
+        return
+    head = (
+        "| | evaluations | tuned | best untuned | ratio | iPNDM-4 | UniPC-3 | DPM++(2M) | DPM++(3M) | Fréchet: tuned |"
+    )
+    lines = [f"{head} least untuned | fine |", "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    for name, found in told.items():
+        for row in found["rows"]:
+            best, own = row["untuned"][0], row["tuned"]
+            known = [f"{row['published'][p]['distance']:.4f}" if p in row["published"] else "–" for p in PUBLISHED]
+            cells = [name, row["evaluations"], f"{own['distance']:.4f}",
+                     f"{best['distance']:.4f} ({best['sampler']}, {best['grid']})", f"**{row['share']:.2f}**", *known,
+                     f"{own['frechet']:.3f}", f"{row['least_frechet']:.3f}", f"{found['fine_frechet']:.3f}"]  # fmt: skip
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    text = place.read_text()
+    first, last = text.index(begin) + len(begin), text.index(end)
+    place.write_text(text[:first] + "\n" + "\n".join(lines) + "\n" + text[last:])
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("subjects", nargs="+")
@@ -203,6 +224,7 @@ def main() -> None:
         told = json.loads(place.read_text()) if place.exists() else {}
         told[name] = {**found, "machine": harness.machine()}
         place.write_text(json.dumps(told, indent=1) + "\n")
+        page(told)
 
 
 if __name__ == "__main__":

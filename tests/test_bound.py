@@ -18,7 +18,7 @@ from unnoise.modality import Image, Points
 from unnoise.nets import MLP
 from unnoise.samplers.grid import times
 from unnoise.train import Bound, Draws, Regression
-from unnoise.train.levels import Uniform
+from unnoise.train.levels import LogNormal, Uniform
 from unnoise.train.weights import Learned as LearnedWeight
 
 VARIANCES = np.array([0.6, 0.1])  # of normal data with the mean 0
@@ -260,3 +260,22 @@ def test_training_closes_the_gap_between_the_posterior_variance_and_the_entropy(
     assert gap["learned"] < 0.05
     assert gap["beta"] > 0.35
     assert gap["posterior"] > 1.25
+
+
+def test_steps_that_cost_most_are_asked_more_often_and_the_mean_stays_the_bound():
+    """Any law of levels has the mean of the uniform one, by what each step counts; one that fits scatters less."""
+    process = PROCESSES["cosine"]
+    made = NetDenoiser(_net(), process, variance=Learned(steps=64))
+    data = torch.from_numpy(exact.Normal(process, np.zeros(2), np.diag(VARIANCES)).draw(20_000, 1)).float()
+    found = []
+    for levels in (Uniform(stratify=False), LogNormal(-2.0, 1.5, stratify=False), Uniform(steps=64, stratify=False)):
+        with torch.no_grad():
+            loss = Bound(levels, steps=64)(made, data, {}, Draws(0, batch=len(data))).value.double().numpy()
+        found.append((loss.mean(), loss.std() / np.sqrt(len(loss))))
+    (even, wide), (chosen, narrow), again = found
+    assert again[0] == even
+    assert narrow < 0.7 * wide
+    assert abs(even - chosen) < 4 * np.hypot(wide, narrow)
+    _, counts = Bound(LogNormal(-2.0, 1.5), steps=64).steps_of((np.arange(64_000) + 0.5) / 64_000, process.schedule, 64)
+    assert counts.max() <= 5
+    assert counts.mean() == pytest.approx(1, abs=2e-3)  # of probabilities p the mean of 1/(T·p) is 1

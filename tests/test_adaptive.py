@@ -1,6 +1,7 @@
 """The adaptive flow: against an eighth-order solver, both ways, each item alone, and what it refuses."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,12 @@ class Counted:
         return self.inner(x, level, cond)
 
 
-@pytest.mark.parametrize("name", ["cosine", "karras", "flow"])
+def some(*names: str) -> list[Any]:
+    """Every process, those not named as slow tests."""
+    return [pytest.param(name, marks=[] if name in names else pytest.mark.slow) for name in sorted(PROCESSES)]
+
+
+@pytest.mark.parametrize("name", some("cosine", "karras", "flow"))
 def test_equals_an_eighth_order_solver(name: str) -> None:
     process = PROCESSES[name]
     truth = blend(process)
@@ -69,7 +75,7 @@ def test_equals_an_eighth_order_solver(name: str) -> None:
     assert loose < 1e-4
 
 
-@pytest.mark.parametrize("name", ["linear", "sigmoid", "geometric", "flow_shifted", "discrete_zero_terminal"])
+@pytest.mark.parametrize("name", some("linear", "sigmoid", "geometric", "flow_shifted", "discrete_zero_terminal"))
 def test_there_and_back(name: str) -> None:
     truth = blend(PROCESSES[name])
     least = least_time(truth.process)

@@ -260,7 +260,7 @@ class _Way:
         error = (apart[0] / size).flatten(1).square().mean(1).sqrt()
         if self.told.shape[1]:
             error = torch.maximum(error, apart[1].abs().amax(1) / self.z[0].numel())
-        return [ahead, slopes[-1]], error.double().cpu().numpy() / self.how.tolerance  # the one wait of a step
+        return [ahead, slopes[-1]], error.cpu().double().numpy() / self.how.tolerance  # the one wait of a step
 
     def _slope(self, z: Tensor, u: Array) -> Pair:
         """dz/du = cos·z − D(x), and the rates beside."""

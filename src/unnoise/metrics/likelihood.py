@@ -79,9 +79,9 @@ def log_density(
     nats, evaluations = np.empty((len(x), max(probes, 1))), np.empty(len(x))
     start = float(alpha[0]) * x
     for one in integrate(process, field, start, least, 1.0, how, cond, beside=max(probes, 1), places=places):
-        end = one.x.double().cpu()
+        end = one.x.cpu().double()
         known = _normal(end, float(sigma[1])) if prior is None else float(prior(one.x[None])[0])
-        nats[one.item] = known + volume + one.told.double().cpu().numpy()
+        nats[one.item] = known + volume + one.told.cpu().double().numpy()
         evaluations[one.item] = one.evaluations
         if arrived is not None:
             arrived()

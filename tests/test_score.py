@@ -6,6 +6,7 @@ import torch
 from oracles import PROCESSES
 
 import unnoise as un
+from unnoise.cli import main
 from unnoise.config import UserError
 from unnoise.data import SOURCES
 from unnoise.denoise import exact
@@ -126,3 +127,38 @@ def test_a_start_spread_wide_costs_a_question_and_is_as_wide_as_told():
     np.testing.assert_array_equal(wide.base[1:], plain.base)
     with pytest.raises(UserError, match=r"1 or more, got 0\.5"):
         un.plan("langevin", narrow, steps=1, wide=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("digits", "drawn in the plane, and an item of digits is of 1×8×8 numbers"),
+        ("digits-gan", "drawn in the plane"),
+        ("swisroll", "no recipe 'swisroll'"),
+        ("gaussians8 --level 0.1,wide", "numbers σ/α with commas between them, such as 0.1,0.5,2; got '0.1,wide'"),
+        ("gaussians8 --level 0", "above 0 and finite, got '0'"),
+        ("gaussians8 --level 900", "no level sigma/alpha = 900: it reaches from 0.005 to 20"),
+        ("gaussians8 --level 1 --at 3", "two numbers with a comma, such as 0.5,-1; got '3'"),
+        ("runs/none --level 1", "none"),
+    ],
+)
+def test_what_no_score_can_be_drawn_of_is_said_in_a_line(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plot", "score", *words.split()]) != 0
+    err = capsys.readouterr().err.strip().splitlines()
+    assert says in err[-1]
+
+
+def test_a_score_is_drawn_of_a_world_and_of_a_run(tmp_path, monkeypatch, capsys):
+    """Where a run is silent, the levels it was trained on; the error told is that of the picture."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["plot", "score", "gaussians8", "--level", "0.2,1", "--out", "exact.svg"]) == 0
+    assert (tmp_path / "exact.svg").read_text().startswith("<?xml")
+    world = "data={kind: gaussians8, items: 3000, held_out: 300}"
+    tiny = ("net={kind: mlp, width: 16, depth: 1}", "train.items=2048", "train.batch=256", "train.warmup=0")
+    un.fit("swissroll-fixed", tmp_path / "runs/one", world, *tiny)
+    capsys.readouterr()
+    assert main(["plot", "score", "runs/one"]) == 0
+    out = capsys.readouterr().out
+    assert "σ/α = 0.1: the learned score is off by" in out
+    assert (tmp_path / "runs/one/plots/score.png").stat().st_size > 20_000

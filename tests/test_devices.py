@@ -15,9 +15,10 @@ import unnoise as un
 from unnoise.data import Digits, Fields
 from unnoise.denoise import exact
 from unnoise.denoise.truth import truth as truth_of
+from unnoise.denoise.variance import Learned
 from unnoise.loop import Step
 from unnoise.modality import Image
-from unnoise.train import LEVELS, WEIGHTS, Draws, Regression, Shuffled, TrainConfig, Trainer
+from unnoise.train import LEVELS, WEIGHTS, Bound, Draws, Regression, Shuffled, TrainConfig, Trainer
 
 COSINE = PROCESSES["cosine"]
 LABELS = {"label": torch.tensor([0, 1, 3]), "guidance": torch.tensor([2.0, 1.0, 0.0])}
@@ -99,3 +100,20 @@ def test_a_training_step_waits_for_nothing(levels, weight, monkeypatch):
         for _ in range(2):
             trainer.step()
     assert trainer.items == 16
+
+
+@pytest.mark.parametrize("objective", [Regression(), Bound(LEVELS["log_normal"](), steps=50, cell=0.125)])
+def test_a_learned_variance_waits_for_nothing(objective, monkeypatch):
+    """Neither in training, by the hybrid loss or the bound, nor where a plan heeds it, in either loop."""
+    monkeypatch.setattr(Draws, "normal", lambda self, name, like: torch.empty_like(like))
+    net = un.nets.UNet((1, 8, 8), classes=10, answers=2, widths=(8,), blocks=1).to("meta")
+    denoiser = un.denoiser(net, COSINE, variance=Learned(cell=0.125))
+    feed = Shuffled(Digits().split("train"), Image(high=16).encode, 0, "meta")
+    trainer = Trainer(denoiser, objective, feed, TrainConfig(batch=8, items=64), {"label": 10})
+    plan = un.plan("ddpm", COSINE, steps=9, variance="learned")
+    engine = un.Engine(un.denoiser(net.eval(), COSINE, variance="learned"))
+    with Single():
+        trainer.step()
+        assert un.sample(engine.denoiser, plan, (1, 8, 8), [1, 2, 3], LABELS).device.type == "meta"
+        engine.submit(un.Job(plan, (1, 8, 8), [1, 2, 3], LABELS))
+        assert len([event for _ in range(6) for event in engine.tick()]) == 18

@@ -326,6 +326,30 @@ def test_what_was_measured_is_not_measured_again(whole, monkeypatch):
     assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_variant_that_diverges_is_told_and_the_sweep_goes_on(tmp_path, jobs):
+    text = TINY.replace("seeds: 3", "    wild: {net.width: 8, train.lr: 1.0e+30}\nseeds: 2")
+    contest = compare.prepare([written(tmp_path, text)], out=tmp_path / "out", jobs=jobs)
+    assert contest.training.run()
+    assert set(contest.training.diverged) == {"wild, seed 0", "wild, seed 1"}
+    if jobs == 1:
+        assert contest.measuring.run()
+        page = contest.found().page
+        assert [entry.name for entry in page.entries] == ["narrow", "wide"]
+        assert page.advice[0].startswith("Failed, and left out: wild, seed 0: ")
+        alone = compare.prepare([written(tmp_path, text.replace("    wide: {net.width: 8, net.depth: 1}\n", ""))],
+                                out=tmp_path / "out", jobs=1)  # fmt: skip
+        assert alone.training.run()
+        with pytest.raises(UserError, match=r"nothing left to compare\. Failed"):
+            alone.measuring.run()
+
+
+@pytest.mark.parametrize("name", ["jobs", "threads", "seeds"])
+def test_no_work_at_all_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=f"{name} are 1 or more, got 0"):
+        un.compare(written(tmp_path), out=tmp_path / "out", **{name: 0})
+
+
 def test_a_finished_training_is_not_reported_under_a_changed_sweep(whole, tmp_path):
     place, _, _ = whole
     path, out = place / "tiny.yaml", place / "out"

@@ -73,7 +73,7 @@ class Contest:
         told = {"kind": "train", "device": self.device, "against": self.against, "count": self.count}
         jobs = [
             Job(
-                f"{task.variant.name}, seed {task.seed}",
+                _called(task),
                 {**told, "name": task.recipe.name, "nodes": task.recipe.nodes, "folder": str(task.folder)},
                 task.recipe.train.steps * task.recipe.train.batch,
                 _stands(task.folder),
@@ -106,12 +106,20 @@ class Contest:
             opened = [runs.open(folder, self.device) for folder in self.folders]
             comparable((str(run.folder), run.recipe) for run in opened)
             return grouped(opened)
-        opened = {(t.variant.name, t.seed): runs.open(t.folder, self.device) for t in self.trainings}
-        seeds = self.sweep.seeds
-        return [
-            Group(variant.name, variant.settings, tuple(opened[variant.name, seed] for seed in seeds))
-            for variant in self.sweep.variants
+        lost = {task.variant.name for task in self.trainings if _called(task) in self.training.diverged}
+        kept = [variant for variant in self.sweep.variants if variant.name not in lost]
+        opened = {
+            (task.variant.name, task.seed): runs.open(task.folder, self.device)
+            for task in self.trainings
+            if task.variant.name not in lost
+        }
+        found = [
+            Group(variant.name, variant.settings, tuple(opened[variant.name, seed] for seed in self.sweep.seeds))
+            for variant in kept
         ]
+        if len(found) * len(list(self.drawings)) < 2:
+            raise UserError(f"there is nothing left to compare. {' '.join(self._failures)}")
+        return found
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -206,7 +214,7 @@ class Contest:
         page = Comparison(
             title=f"{self.name} · unnoise",
             verdict=told.sentence,
-            advice=[*told.advice, *words, *self._blind(entries, told.best, judge)],
+            advice=[*self._failures, *told.advice, *words, *self._blind(entries, told.best, judge)],
             entries=entries,
             measures=_scales(of),
             judged=judge,
@@ -224,6 +232,11 @@ class Contest:
             recipe=self.sweep.text if self.sweep is not None else "",
         )
         return Found(page, told, self._rows(of))
+
+    @property
+    def _failures(self) -> list[str]:
+        """What stands nowhere, since a training of it diverged."""
+        return [f"Failed, and left out: {name}: {why}." for name, why in self.training.diverged.items()]
 
     def _blind(self, entries: Sequence[Entry], best: str, judge: str) -> list[str]:
         """What speaks against the best: a share that it has less than half of, to which what decides is blind."""
@@ -374,6 +387,10 @@ class Contest:
         if self.sweep is not None:
             files.put(self.out / SWEEP, self.sweep.text)
         return made
+
+
+def _called(task: Training) -> str:
+    return f"{task.variant.name}, seed {task.seed}"
 
 
 def _stands(folder: Path) -> int:

@@ -14,6 +14,7 @@ import torch
 from unnoise.comparison import worker
 from unnoise.comparison.worker import Work
 from unnoise.config import UserError
+from unnoise.train import Diverged
 
 LOOK = 0.2  # seconds between two looks at what the others do
 
@@ -39,6 +40,7 @@ class Jobs:
         self.todo = [job for job in jobs if job.before < job.total]
         self.stopped = False
         self.now = ""  # what is being done, in words
+        self.diverged: dict[str, str] = {}  # trainings whose numbers ran away, by the work's name, and how
         self._done = {id(job): job.before for job in jobs}
         self._here: tuple[Job, Work] | None = None  # what this process does itself
 
@@ -61,7 +63,10 @@ class Jobs:
             self._here[1].stop()
 
     def run(self) -> bool:
-        """Does what is to be done; whether all of it is. Raises what the work raises, named."""
+        """Does what is to be done; whether it was not stopped. Raises what the work raises, named.
+
+        A training that diverges is told in `diverged`, and the rest goes on.
+        """
         if self.many == 1 or len(self.todo) < 2:
             self._alone()
         else:
@@ -78,6 +83,8 @@ class Jobs:
                 self.now = job.name
                 try:
                     worker.do(job.asked, lambda work, job=job: self._begun(job, work))
+                except Diverged as error:
+                    self.diverged[job.name] = str(error)
                 except UserError as error:
                     raise UserError(f"{job.name}: {error}") from error
                 finally:
@@ -107,7 +114,9 @@ class Jobs:
                     self._done[id(process.job)] = max(self._done[id(process.job)], process.count)
                     if over:
                         running.remove(process)
-                        if process.error:
+                        if process.diverged:
+                            self.diverged[process.job.name] = process.error
+                        elif process.error:
                             failed.append(f"{process.job.name}: {process.error}")
         finally:
             for process in running:
@@ -120,7 +129,7 @@ class _Process:
     """A piece of work in a process of its own, and what it said last."""
 
     def __init__(self, job: Job, threads: int):
-        self.job, self.count, self.error = job, 0, ""
+        self.job, self.count, self.error, self.diverged = job, 0, "", False
         self._child = subprocess.Popen(
             [sys.executable, "-m", "unnoise.comparison.worker"],
             stdin=subprocess.PIPE,
@@ -154,6 +163,7 @@ class _Process:
         for line in self._child.stdout:
             told = json.loads(line)
             self.count, self.error = told.get("count", self.count), told.get("error", "")
+            self.diverged = told.get("diverged", False)
             if told.get("done"):
                 self.count = self.job.total
 

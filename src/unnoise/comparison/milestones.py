@@ -11,7 +11,7 @@ import torch
 from unnoise import files
 from unnoise.metrics import Protocol
 from unnoise.run import Run
-from unnoise.train import Tick
+from unnoise.train import Diverged, Tick
 from unnoise.training import Training
 
 FOLDER = "milestones"
@@ -28,7 +28,10 @@ def drawer(training: Training, rules: Protocol) -> Callable[[Tick], None]:
             return
         run = training.now()
         labels = None if rules.labels is None else rules.labels[0].tolist()
-        raw = run.recipe.modality.quantise(torch.cat(list(run.batches(range(rules.count), label=labels))))
+        x = torch.cat(list(run.batches(range(rules.count), label=labels)))
+        if not x.isfinite().all():
+            raise Diverged(f"samples are not finite after {tick.items:,} items: lower train.lr or train.clip")
+        raw = run.recipe.modality.quantise(x)
         file = io.BytesIO()
         np.save(file, raw, allow_pickle=False)
         files.put(training.folder / FOLDER / f"{tick.items:012d}{_end(rules.against)}", file.getvalue())

@@ -20,6 +20,7 @@ from unnoise.comparison.drawing import Drawing
 from unnoise.comparison.measured import lab_of
 from unnoise.comparison.milestones import drawer
 from unnoise.recipe import resolve
+from unnoise.train import Diverged
 from unnoise.training import Training
 
 PACE = 0.5  # seconds between two words on how far it is
@@ -136,7 +137,7 @@ def main() -> int:
         done = do(asked, begun)
     except (ValueError, OSError, FloatingPointError) as error:
         ended.set()
-        tell(error=" ".join(str(error).split()))
+        tell(error=" ".join(str(error).split()), diverged=isinstance(error, Diverged))
         return 1
     ended.set()
     tell(done=done)

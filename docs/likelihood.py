@@ -107,7 +107,7 @@ def digits(run: Run) -> None:
         "held out": held_out(run.recipe.source, "test").items,
         "seen in training": run.recipe.source.split("train").items,
     }
-    told = {name: run.likelihood("ode", items[:540]) for name, items in parts.items()}
+    told = {name: run.likelihood("ode", items[:250]) for name, items in parts.items()}
     bits = {name: one.nats.mean(1) / one.numbers / NATS for name, one in told.items()}
     for name, one in told.items():
         print(f"{name}: {one.value:.4f} ± {one.error:.4f} bits a pixel, {one.evaluations:.0f} questions an item")
@@ -115,20 +115,23 @@ def digits(run: Run) -> None:
     with style.themed("light") as look:
         fig = style.figure((9.6, 3.6))
         left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
-        edges = np.linspace(min(map(np.min, bits.values())), max(map(np.max, bits.values())), 40)
+        edges = np.linspace(min(map(np.min, bits.values())), max(map(np.max, bits.values())), 28)
         for (name, values), line in zip(bits.items(), look.series(2), strict=True):
             left.hist(values, edges, histtype="step", lw=1.6, label=f"{name}: mean {values.mean():.2f}", **line)
         left.axvline(2.63, color=look.muted, lw=1)
-        left.annotate("best classical\ndensity, mean", (2.63, 0.72), xycoords=("data", "axes fraction"), xytext=(5, 0),
+        left.annotate("best classical\ndensity: mean", (2.63, 0.6), xycoords=("data", "axes fraction"), xytext=(5, 0),
                       textcoords="offset points", color=look.muted, fontsize=8)  # fmt: skip
-        left.set(title="Bits of a digit, for each of its pixels", xlabel="−log₂ p / 64", ylabel="digits")
-        left.legend(loc="upper right", bbox_to_anchor=(1, 1.0))
+        left.set(
+            title="Bits of a digit, for each of its pixels", xlabel="−log₂ p / 64, for 250 digits each", ylabel="digits"
+        )
+        left.set_ylim(top=1.3 * left.get_ylim()[1])
+        left.legend(loc="upper left")
         right.axis("off")
         shown = [*order[:16], *order[-16:]]
         images = run.recipe.modality.show(run.recipe.modality.encode(parts["held out"][shown]))
         sheet = grids.rows_of([images[:8], images[8:16], images[16:24], images[24:]], 1, 1)
         right.imshow(np.asarray(sheet.convert("L")), cmap="gray", interpolation="nearest")
-        right.set_title("Held out: the most likely 16, and the least likely")
+        right.set_title("Held out: the most likely 16, and below the least likely")
         style.save(fig, HERE / "likelihood-digits.png")
 
 

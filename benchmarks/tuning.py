@@ -188,17 +188,16 @@ def page(told: dict[str, Any]) -> None:
     place, (begin, end) = Path(__file__).parent.parent / "docs" / "tuning.md", ("<!-- results -->", "<!-- end -->")
     if not place.exists():
         return
-    head = (
-        "| | evaluations | tuned | best untuned | ratio | iPNDM-4 | UniPC-3 | DPM++(2M) | DPM++(3M) | Fréchet: tuned |"
-    )
-    lines = [f"{head} least untuned | fine |", "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    names = ["", "evaluations", "tuned", "best untuned", "ratio", "iPNDM-4", "UniPC-3", "DPM++(2M)", "DPM++(3M)"]
+    names += ["Fréchet: tuned", "least untuned", "fine"]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for name, found in told.items():
         for row in found["rows"]:
-            best, own = row["untuned"][0], row["tuned"]
+            best, own, share = row["untuned"][0], row["tuned"], f"**{row['share']:.2f}**"
             known = [f"{row['published'][p]['distance']:.4f}" if p in row["published"] else "–" for p in PUBLISHED]
-            cells = [name, row["evaluations"], f"{own['distance']:.4f}",
-                     f"{best['distance']:.4f} ({best['sampler']}, {best['grid']})", f"**{row['share']:.2f}**", *known,
-                     f"{own['frechet']:.3f}", f"{row['least_frechet']:.3f}", f"{found['fine_frechet']:.3f}"]  # fmt: skip
+            whose = f"{best['distance']:.4f} ({best['sampler']}, {best['grid']})"
+            laws = [f"{value:.3f}" for value in (own["frechet"], row["least_frechet"], found["fine_frechet"])]
+            cells = [name, row["evaluations"], f"{own['distance']:.4f}", whose, share, *known, *laws]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     text = place.read_text()
     first, last = text.index(begin) + len(begin), text.index(end)

@@ -234,7 +234,7 @@ def test_the_loss_of_a_chain_is_the_bound_less_its_prior():
     assert abs(apart) < 4 * np.hypot(float(loss.std()), bits.std()) / np.sqrt(len(data))
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["hybrid", "bound"])
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["hybrid", "bound"])
 def test_training_closes_the_gap_between_the_posterior_variance_and_the_entropy(whole):
     """Two normal numbers, 12 steps: the bound of a network is 1.31 nats above the entropy at the posterior
     variance and 0.39 at beta; with its variance 0.02 after the hybrid loss and 0.01 after the bound."""

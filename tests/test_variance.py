@@ -158,8 +158,8 @@ def test_a_chain_of_few_steps_draws_the_law_where_the_variance_is_right(steps):
 
 
 TINY = (
-    "train.items=4096",
-    "train.validate_every=2048",
+    "train.items=1024",
+    "train.validate_every=512",
     "net={kind: mlp, width: 32, depth: 1}",
     "process.schedule=cosine",
 )

@@ -1,26 +1,8 @@
-"""The recipes that come along, as text: reading them costs no more than opening a file."""
+"""The recipes that come along, as text."""
 
-from importlib.resources import files
+from unnoise.reading.shelf import Shelf
 
-
-def listed() -> dict[str, str]:
-    """name → what the first line of the file says, in alphabetical order."""
-    return {name: text(name).partition("\n")[0].lstrip("# ") for name in names()}
-
-
-def names() -> list[str]:
-    """Their names, in alphabetical order."""
-    entries = (entry.name for entry in files(__name__).iterdir())
-    return sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))
-
-
-def text(name: str) -> str:
-    """The YAML of a recipe, as it was written; UserError with the nearest name where there is none."""
-    if name not in names():
-        from unnoise.config import UserError, nearest
-
-        raise UserError(f"there is no recipe '{name}'; {nearest(name, names())}")
-    return (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
-
+_SHELF = Shelf(__name__, "recipe")
+listed, names, text = _SHELF.listed, _SHELF.names, _SHELF.text
 
 __all__ = ["listed", "names", "text"]

@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
 
 import unnoise as un
 from unnoise.cli import score
@@ -25,6 +27,14 @@ REVERSED = {
     "predictor_corrector": {"steps": 60, "grid": "time"},
     "dpmpp_2m": {"steps": 20, "grid": "logsnr"},
 }
+
+
+def saved(fig: Figure, name: str) -> None:
+    """A picture of the page, in 128 colours: a third of the bytes, and no eye tells."""
+    place = style.save(fig, HERE / name)
+    with Image.open(place) as whole:
+        few = whole.convert("RGB").quantize(128)
+    few.save(place, optimize=True)
 
 
 def trained(folder: Path, name: str, recipe: str, *changes: str) -> Run:
@@ -78,8 +88,8 @@ def ladder(all_runs: dict[str, Run]) -> None:
     for name, x in (clouds | ways).items():
         far(name, x, last)
     title = "Langevin dynamics: one noise level, and a ladder"
-    style.save(panels.clouds(clouds, title, behind=real), HERE / "score-ladder.png")
-    style.save(panels.clouds(ways, "One network, four ways back", behind=real), HERE / "score-ways.png")
+    saved(panels.clouds(clouds, title, behind=real), "score-ladder.png")
+    saved(panels.clouds(ways, "One network, four ways back", behind=real), "score-ways.png")
 
 
 def fields(all_runs: dict[str, Run]) -> None:
@@ -87,7 +97,7 @@ def fields(all_runs: dict[str, Run]) -> None:
     for name, run, levels in (("score", "24 levels, 0.01 to 4", "0.04,0.2,1"), ("score-fixed", "σ = 0.1", "0.1")):
         found, title, _ = score.told(str(all_runs[run].folder), levels, None, None, "cpu")
         print(name, [f"σ/α = {one.ratio:g}: {100 * (one.off or 0):.2g} %" for one in found])
-        style.save(scores.scores(found, "light", title), HERE / f"{name}.png")
+        saved(scores.scores(found, "light", title), f"{name}.png")
 
 
 def digits(folder: Path) -> None:

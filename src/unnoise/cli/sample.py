@@ -59,7 +59,9 @@ def sample(
     """
     from unnoise import run as runs
     from unnoise.cli import asking, pictures, starts
+    from unnoise.guide import evaluations as answers
     from unnoise.loop import Adaptive, Event, Step
+    from unnoise.samplers import Plan
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
     if each and pictures.of_points(opened):
@@ -91,6 +93,9 @@ def sample(
             else:
                 last.append(event)
     x, evaluations = runs.collect(last, len(wanted)), round(spent / len(wanted))
+    if isinstance(plan, Plan):  # what guides ask beside is counted
+        first = opened.labels(labels and labels[:1], 1)
+        evaluations = answers(opened.guided(guidance), plan, shape or opened.recipe.shape, first)
     told, across = settings | {"evaluations": evaluations}, None if between is None or begun is None else len(begun)
     written = _write(opened, x, path, wanted, labels, rows, told, each, across)
     each_in = f"{evaluations} evaluation{'s' * (evaluations > 1)} {'on average' if free else 'each'}"

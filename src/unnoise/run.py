@@ -18,7 +18,7 @@ from unnoise import rng
 from unnoise.config import UserError, choose, nearest
 from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
-from unnoise.denoise.variance import Learned
+from unnoise.denoise.variance import Learned, chain_of
 from unnoise.distill import Tuned
 from unnoise.distill.shelf import Shelf, weight_of
 from unnoise.guide import Guidance, guided, nodes, plain, words
@@ -331,11 +331,11 @@ class Run:
         for what in ("shape", "classes"):
             if getattr(mine, what) != getattr(theirs, what):
                 raise UserError(f"{folder} knows the {what} {getattr(theirs, what)}, expected {getattr(mine, what)}")
-        if mine.nodes["process"] != theirs.nodes["process"]:
-            raise UserError(f"{folder} is of another process, so it hears other noise than {mine.name}")
         if theirs.objective.of_labels != of_labels:
             what = "a classifier" if of_labels else "a model that draws"
             raise UserError(f"{folder} is no run of {what}")
+        if mine.nodes["process"] != theirs.nodes["process"]:
+            raise UserError(f"{folder} is of another process, so it hears other noise than {mine.name}")
         return (other if ema is None else other.averaged(ema)).denoiser if items is None else other._earlier(items, ema)
 
     def _earlier(self, items: int, width: float | None) -> NetDenoiser:
@@ -480,7 +480,7 @@ class Run:
         given = (self.denoiser, recipe.modality, raw, cond)
         if choose("way to a likelihood", way, WAYS) == "bound":
             variance = "learned" if isinstance(self.denoiser.variance, Learned) else "beta"
-            steps = recipe.process.schedule.steps
+            steps = chain_of(recipe.variance, recipe.process.schedule)
             asked = min(steps, ASKED)
             return bound(*given, steps=steps, asked=asked, variance=variance, device=self.device).likelihood
         return by_flow(*given, how=how, exact=exact, truth=recipe.truth, device=self.device, arrived=arrived)

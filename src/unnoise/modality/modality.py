@@ -42,7 +42,7 @@ class Modality(ABC):
         return False
 
     def log_unit(self, shape: tuple[int, ...]) -> float:
-        """log of the raw volume of a unit volume of x: log |d raw/dx|, summed over the numbers of an item of this shape."""
+        """log |d raw/dx|, summed over the numbers of an item: the log of the raw volume of a unit volume of x."""
         raise UserError(f"items of {self.name} have no density in raw units")
 
     def distances(self, raw: Raw) -> Raw:

@@ -386,7 +386,7 @@ def test_the_narrowest_range_that_holds_a_weight_is_taken(tmp_path):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned") / "run"
-    small = ["train.items=5000", "train.batch=128", "net.width=32", "net.depth=2"]
+    small = ["train.items=3000", "train.batch=128", "net.width=32", "net.depth=2"]
     assert main(["train", "classes2d", "--out", str(folder), *small]) == 0
     return folder
 
@@ -422,6 +422,7 @@ def test_a_run_is_tuned_sampled_drawn_and_refuses_what_it_has_not(run, capsys):
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_plan_is_tuned_for_a_range_of_guidance(run):
     words = ["tune", str(run), "--evaluations", "5", "--guidance", "1-3", "--items", "16", "--steps", "1"]
     assert main(words) == 0

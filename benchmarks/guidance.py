@@ -23,7 +23,15 @@ SETTINGS = [
     *("1.5 + autoguidance weight=1.5 items={early}",),
     *(f"classifier run={{judge}} weight={w:g}" for w in (1, 2, 3)),
 ]
-PLANE = (0.0, 1.0, 2.0, 5.0)
+PLANE = {
+    "w = 0: told nothing": "0",
+    "w = 1: told the class": "1",
+    "w = 2": "2",
+    "w = 5": "5",
+    "w = 5 where 0.1 < noise < 0.5": "cfg weight=5 interval=[0.1,0.5]",
+    "w = 2 away from the blob": "cfg weight=2 negative=blob",
+    "autoguidance, w = 2": "autoguidance weight=2 items={early}",
+}
 EACH = 2000  # points of a class
 
 
@@ -60,19 +68,21 @@ def plane(run: Any, picture: Path | None) -> list[dict[str, Any]]:
     names, raw, labels = run.recipe.classes, real.items, real.cond["label"]
     pools = [raw[labels == k][:EACH] for k in range(len(names))]
     others = [raw[labels == k][EACH : 2 * EACH - 500] for k in range(len(names))]
+    early = min(int(path.name) for path in (run.folder / "snapshots").iterdir())
     rows, clouds = [], []
-    for w in PLANE:
+    for title, setting in PLANE.items():
         asked = [k for k in range(len(names)) for _ in range(EACH)]
-        x = np.concatenate([p.numpy() for p in run.batches(range(len(asked)), None, asked, w)])
+        guides = setting.format(early=early)
+        x = np.concatenate([p.numpy() for p in run.batches(range(len(asked)), None, asked, guides)])
         clouds.append(x)
         parts = [x[np.array(asked) == k] for k in range(len(names))]
         pairs = [(precision(p, s), recall(p, s), np.sqrt(s.var(0).sum())) for p, s in zip(pools, parts, strict=True)]
         quality, reached, width = np.mean(pairs, axis=0)
-        rows.append({"weight": w, "precision": quality, "recall": reached, "width": width})
+        rows.append({"title": title, "guidance": guides, "precision": quality, "recall": reached, "width": width})
         print(rows[-1], flush=True)
     floor = np.mean([[precision(p, o), recall(p, o), np.sqrt(o.var(0).sum())]
                      for p, o in zip(pools, others, strict=True)], axis=0)  # fmt: skip
-    rows.append({"weight": None, **dict(zip(("precision", "recall", "width"), floor, strict=True))})
+    rows.append({"title": "data", **dict(zip(("precision", "recall", "width"), floor, strict=True))})
     if picture is not None:
         _draw(rows, clouds, names, np.concatenate(pools), picture)
     return rows
@@ -84,22 +94,20 @@ def _draw(rows: list[dict[str, Any]], clouds: list[np.ndarray], names: Any, real
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    titles = ["0: told nothing", "1: told the class", "2", "5"]
-    figure, axes = plt.subplots(1, 5, figsize=(15, 3.5), layout="constrained", sharex=True, sharey=True)
+    figure, grid = plt.subplots(2, 4, figsize=(13, 8), layout="constrained", sharex=True, sharey=True)
+    axes = list(grid.flat)
     colours, marks = ("#0072b2", "#d55e00", "#009e73"), ("o", "s", "^")
-    floor = rows[-1]
-    for axis, cloud, row, title in zip(axes, [real, *clouds], [floor, *rows[:-1]], ["data", *titles], strict=True):
+    for axis, cloud, row in zip(axes, [real, *clouds], [rows[-1], *rows[:-1]], strict=True):
         for k, name in enumerate(names):
             part = cloud[k * EACH : (k + 1) * EACH][:700]
             axis.scatter(*part.T, s=4, c=colours[k], marker=marks[k], alpha=0.5, linewidths=0, label=name)
-        head = title if title == "data" else f"w = {title}"
-        axis.set_title(f"{head}\nlike real {row['precision']:.2f} · reached {row['recall']:.2f}", fontsize=11)
+        axis.set_title(f"{row['title']}\nlike real {row['precision']:.2f} · reached {row['recall']:.2f}", fontsize=11)
         axis.set_aspect("equal")
-        axis.set_xlabel("x")
-    axes[0].set_ylabel("y")
+        axis.set_xlabel("x" if axis in axes[4:] else "")
+        axis.set_ylabel("y" if axis in (axes[0], axes[4]) else "")
     axes[0].legend(fontsize=9, markerscale=3, loc="lower center", ncols=3, handletextpad=0, columnspacing=0.6)
     axes[0].set_xlim(-2.6, 2.6)
-    axes[0].set_ylim(-2.2, 2.6)
+    axes[0].set_ylim(-2.3, 2.9)
     figure.savefig(picture, dpi=110)
 
 

@@ -293,7 +293,7 @@ def test_a_tuned_plan_is_the_same_each_time_and_after_an_interruption():
         for told in tune(subject, (4,), how, store):
             if told.stage == last and (told.done > 25 or last == "fine solution"):
                 break
-    kept = store.get("descent-4")
+    kept = store.get("descent-4-0")
     assert kept is not None
     assert int(kept["step"]) == 20
     resumed = list(tune(subject, (4,), how, store))

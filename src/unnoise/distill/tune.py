@@ -22,6 +22,7 @@ from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
 
 SAVED = 20  # steps of the descent between two that are kept
+NEARLY = 2.0  # times the least distance: grids that rows bring so near are followed by gradients too
 RACED = 64  # items by which the ancestor is found
 
 
@@ -182,15 +183,20 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
         begun = known(parts.fine.lam[list(at)], float(parts.fine.lam[0]), at[0] > 0)
         tables.append(by_rows(subject, begun, parts.fine, at))
         yield Told(f"{stage}: rows", len(tables), len(parts.costs), "grids")
-    best = min(tables, key=off)
-    if how.steps:
-        descent = _descent(subject, best, how, store, count)
+    told = {id(table): off(table) for table in tables}
+    least = min(told.values())
+    begun = [table for table in tables if told[id(table)] <= NEARLY * least]
+    fits = list(tables)
+    for place, table in enumerate(begun if how.steps else ()):
+        descent = _descent(subject, table, how, store, f"descent-{count}-{place}")
         starts, ends = parts.fine.y[0], parts.fine.ends
         for value in descend(subject, descent, starts, ends, min(how.lot, how.fit)):
-            yield Told(f"{stage}: gradients", descent.step, how.steps, "steps", f"distance {value:.4f}")
-            if descent.step % SAVED == 0:
-                store.put(f"descent-{count}", descent.tensors())
-        best = min(best, descent.fit.written(), key=off)
+            done, total = descent.step + place * how.steps, len(begun) * how.steps
+            yield Told(f"{stage}: gradients", done, total, "steps", f"distance {value:.4f}")
+            if descent.step % SAVED == 0 or descent.step == how.steps:
+                store.put(f"descent-{count}-{place}", descent.tensors())
+        fits.append(descent.fit.written())
+    best = min(fits, key=off)
 
     judges, made = subject.seeds("judge", how.judge), best.plan(schedule, subject.law, weight)
     after, before = (race.off(subject, plan, judges, parts.judge) for plan in (made, ancestor.plan))
@@ -200,10 +206,10 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
     yield Told(stage, 1, 1, "plans", fact, tuned)
 
 
-def _descent(subject: Subject, table: Table, how: Tuning, store: Store, count: int) -> Descent:
+def _descent(subject: Subject, table: Table, how: Tuning, store: Store, name: str) -> Descent:
     """From the table, or from where an earlier descent from it was left."""
     fit = Fit.at(table, subject.denoiser.process.schedule, subject.law, subject.like)
-    descent, kept = Descent.begin(fit, how.steps), store.get(f"descent-{count}")
+    descent, kept = Descent.begin(fit, how.steps), store.get(name)
     return descent if kept is None else descent.resume(kept)
 
 

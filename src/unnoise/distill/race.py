@@ -10,7 +10,7 @@ from unnoise.distill.subject import Subject, distance
 from unnoise.samplers import SAMPLERS, Plan, plan
 from unnoise.tensor import Tensor
 
-RIVALS = ("dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "ipndm_4", "deis_3")
+RIVALS = ("dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "ipndm_3", "ipndm_4", "deis_3")
 GRIDS = ("karras", "logsnr", "time")
 
 

@@ -85,7 +85,9 @@ def strips(rows: Mapping[str, Sequence[Any]], title: str, theme: str = "light") 
                 shown = np.asarray(picture)
                 axes.imshow(shown, cmap="gray" if shown.ndim == 2 else None, vmin=0, vmax=255)
                 axes.axis("off")
-            line[0].set_title(name, fontsize=9, fontweight="normal", pad=4)
+            named = line[0].text(0, 1.06, name, transform=line[0].transAxes, va="bottom", fontsize=9)
+            named.set_in_layout(False)  # wider than its picture
+        fig.set_layout_engine("constrained", hspace=0.28)
         fig.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return fig
 

@@ -81,6 +81,22 @@ def test_gaussian_data_come_back(name, rule):
     assert noise == pytest.approx(1.0, rel=0.05 + 2 * floor)
 
 
+@pytest.mark.parametrize("name", [name for name, one in PROCESSES.items() if one.schedule.alpha(np.array(1.0)) == 0])
+@pytest.mark.parametrize("sampler", ["ddim", "heun", "dpmpp_2m", "unipc_2"])
+def test_where_nothing_of_the_data_is_left_the_noise_is(name, sampler):
+    """Up to alpha = 0 itself, by a last step of order one: the noise of Gaussian data, standardised."""
+    process = PROCESSES[name]
+    up = un.plan(sampler, process, 400, "time", reverse=True)
+    assert process.schedule.alpha(np.array(up.end)) == 0
+    factor, center = flow_factor(up, process.schedule, MEAN, VARIANCE)
+    assert factor == pytest.approx(exact_factor(up, process.schedule, VARIANCE), rel=0.03)
+    assert center == pytest.approx(0, abs=0.03)
+    last = un.plan(sampler, process, grid=[1.0, 0.5], reverse=True)  # x_1 = sigma_1·eps, eps = (x − alpha·x_0)/sigma
+    alpha, sigma = (float(f(np.array(0.5))) for f in (process.schedule.alpha, process.schedule.sigma))
+    kept = last.base[-1, 1] * last.keep[-1]
+    assert [last.base[-1, 0] + kept[0], kept[1]] == pytest.approx([1 / sigma, -alpha / sigma], rel=1e-12)
+
+
 # --- laws --------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "conformance", "distill"], 5),
-    **dict.fromkeys(["recipe", "run", "training", "tuning"], 6),
+    **dict.fromkeys(["recipe", "folder", "run", "training", "tuning"], 6),
     **dict.fromkeys(["advise", "report", "comparison"], 7),
     "serve": 8,
     "cli": 9,
@@ -29,8 +29,11 @@ ORDERED = {
     ("config", "tensor"),
     ("reading", "config"),
     ("reading", "files"),
-    ("run", "recipe"),  # a run is a recipe with its folder
+    ("folder", "recipe"),  # a folder is a recipe with what its training left
+    ("run", "folder"),
+    ("run", "recipe"),
     ("training", "recipe"),
+    ("training", "folder"),
     ("training", "run"),  # a training leaves a run
     ("tuning", "run"),  # a plan is tuned to a run
     ("comparison", "report"),  # a comparison ends in a page

@@ -18,11 +18,11 @@ from unnoise.cli import main
 from unnoise.config import UserError
 from unnoise.data import Items
 from unnoise.denoise import denoiser
+from unnoise.folder import read
 from unnoise.nets import MLP, Net
 from unnoise.process import schedules
 from unnoise.process.gaussian import Gaussian
 from unnoise.recipe import load
-from unnoise.run import read
 from unnoise.train import GAN, VAE, Draws, TrainConfig, Trainer, checkpoint, once
 from unnoise.train.gan import judge
 from unnoise.train.objective import Regression

@@ -10,8 +10,9 @@ from typing import Any
 from unnoise import files
 from unnoise.augment import Nothing
 from unnoise.config import UserError
+from unnoise.folder import CHECKPOINTS, CLOCK, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, facts, held_out, read
 from unnoise.recipe import Facts, Recipe, load
-from unnoise.run import CHECKPOINTS, CLOCK, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, Run, facts, held_out, read
+from unnoise.run import Run
 from unnoise.run import open as open_run
 from unnoise.train import (
     Augmented,

@@ -13,8 +13,8 @@ from unnoise.comparison.entries import folder_of
 from unnoise.comparison.record import Found
 from unnoise.comparison.sweep import Sweep, read
 from unnoise.config import UserError, nearest
+from unnoise.folder import RECIPE
 from unnoise.report.comparison import Comparison
-from unnoise.run import RECIPE
 
 MOST_JOBS = 8  # trainings at a time, unless more are asked for
 

@@ -22,12 +22,13 @@ from unnoise.comparison.record import Found, record, table
 from unnoise.comparison.sweep import Sweep, Training
 from unnoise.comparison.verdict import Judged
 from unnoise.config import UserError, choose
+from unnoise.folder import CHECKPOINTS, RECIPE
 from unnoise.metrics import MEASURES, Measure, Protocol
 from unnoise.nets import count
 from unnoise.recipe import Recipe
 from unnoise.report.comparison import Comparison, Cost, Entry, Scale, Value
 from unnoise.report.words import called, figure_of
-from unnoise.run import CHECKPOINTS, RECIPE, Run
+from unnoise.run import Run
 from unnoise.train import checkpoint
 from unnoise.training import same
 

@@ -278,9 +278,7 @@ def main() -> None:
     figures: dict[str, Any] = {"machine": harness.machine(), "steps": options.steps}
     figures |= {"pairs": [], "noise": [], "engine": []}
     pairs = [*diffusers_pairs(options.steps), *k_diffusion_pairs(options.steps)]
-    print(
-        f"{'size':>12} {'sampler':16} {'rival':40} {'noise':15} {'ours':>8} {'rival':>8} {'ratio':>6}  least .. most"
-    )
+    print(f"{'size':>12} {'sampler':16} {'rival':40} {'noise':15} {'ours':>8} {'rival':>8} {'ratio':>6}  least .. most")
     for size, pair, drawn in itertools.product(SIZES, pairs, (False, True)):
         if drawn and not pair.plan.stochastic:
             continue

@@ -17,7 +17,11 @@ from unnoise.samplers.table import SAMPLERS
 from unnoise.tensor import Array, Cond, Tensor, align
 
 PROCESSES: dict[str, Gaussian] = {
-    **{name: Gaussian(kind()) for name, kind in SCHEDULES.items() if name not in ("zero_terminal", "sub_vp", "discrete")},
+    **{
+        name: Gaussian(kind())
+        for name, kind in SCHEDULES.items()
+        if name not in ("zero_terminal", "sub_vp", "discrete")
+    },
     "flow_shifted": Gaussian(Flow(3.0)),
     "zero_terminal": Gaussian(ZeroTerminal(Linear())),
     "sub_vp": Gaussian(SubVP(Linear())),

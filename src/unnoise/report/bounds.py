@@ -45,9 +45,7 @@ def _by_step(axes: Axes, look: Theme, chains: Sequence[Chain], unit: str) -> Non
     axes.set_yscale("log")
     plain_log(axes)
     last = chains[0]
-    axes.annotate(
-        "the data", (last.noise[-1], last.by_step[-1]), (0, -16), textcoords="offset points", fontsize=8
-    )
+    axes.annotate("the data", (last.noise[-1], last.by_step[-1]), (0, -16), textcoords="offset points", fontsize=8)
     title = f"What each of {len(last.noise)} steps costs"
     axes.set(title=title, xlabel="noise level log(σ/α), clean to noisy →", ylabel=f"{unit}, one step")
     axes.legend(loc="lower left")

@@ -18,11 +18,14 @@ run: $(STAMP)
 	$(BIN)/unnoise train digits --resume
 	$(BIN)/unnoise evaluate runs/digits
 
+# A file's tests stay together in one process, one thread each: what a file furnishes is furnished once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from scipy import stats
 import unnoise as un
 from unnoise import sweeps
 from unnoise.cli import main
-from unnoise.comparison import compare, judge, sweep, verdict
+from unnoise.comparison import compare, findings, judge, sweep, verdict
 from unnoise.comparison.drawing import Drawings
 from unnoise.comparison.entries import grouped
 from unnoise.comparison.milestones import samples
@@ -191,8 +191,8 @@ def compared(*what, **asked):
     contest = compare.prepare(what, jobs=1, **asked)
     assert contest.training.run()
     assert contest.measuring.run()
-    found = contest.found()
-    contest.save(found)
+    found = findings.found(contest)
+    findings.save(contest, found)
     return found.page
 
 
@@ -334,7 +334,7 @@ def test_a_variant_that_diverges_is_told_and_the_sweep_goes_on(tmp_path, jobs):
     assert set(contest.training.diverged) == {"wild, seed 0", "wild, seed 1"}
     if jobs == 1:
         assert contest.measuring.run()
-        page = contest.found().page
+        page = findings.found(contest).page
         assert [entry.name for entry in page.entries] == ["narrow", "wide"]
         assert page.advice[0].startswith("Failed, and left out: wild, seed 0: ")
         alone = compare.prepare([written(tmp_path, text.replace("    wide: {net.width: 8, net.depth: 1}\n", ""))],

@@ -1,10 +1,8 @@
 """`unnoise compare`: what is best, by how much, and whether that is more than noise."""
 
-import os
 import shlex
 import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +10,10 @@ import typer
 
 from unnoise.cli.options import Device, Json
 from unnoise.cli.speak import Meter, say, span, table, tell
+from unnoise.cli.stopping import asked_to_stop
 from unnoise.config import UserError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from unnoise.comparison.jobs import Jobs
 
 
@@ -126,7 +123,7 @@ def compare(
         return
     _do(work, "train", "items", f"saved in {contest.out}", again)
     _do(contest.measuring, "measure", "samples", f"what was measured is kept in {contest.out}", again)
-    found = contest.found()
+    found = room.found(contest)
     made = [str(path) for path in room.save(contest, found)]
     if json:
         tell({"verdict": found.page.verdict, "advice": list(found.page.advice), "out": str(contest.out), "files": made,
@@ -143,7 +140,7 @@ def _do(work: "Jobs", what: str, unit: str, kept: str, again: str) -> None:
     """Work with its bar; on Ctrl-C it ends well, and it is said how to go on."""
     if not work.todo:
         return
-    with _asked_to_stop(work.stop) as asked, Meter(what, work.total, unit, lambda: work.done, lambda: work.now):
+    with asked_to_stop(work.stop) as asked, Meter(what, work.total, unit, lambda: work.done, lambda: work.now):
         whole = work.run()
     if whole:
         return
@@ -232,27 +229,6 @@ def _list(json: bool) -> None:
     wide = max(map(len, there), default=0)
     for name, line in there.items():
         say(f"{name:<{wide}}  {line}")
-
-
-@contextmanager
-def _asked_to_stop(stop: Callable[[], None]) -> Generator[list[int]]:
-    """The first Ctrl-C (or termination) ends the trainings after their step and saves; the second ends all at once."""
-    asked: list[int] = []
-
-    def hear(number: int, frame: "FrameType | None") -> None:
-        asked.append(number)
-        stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # a plain write, since a handler may come in the middle of a print
-        os.write(2, b"\nFinishing the step, then saving; once more stops at once.\n")
-
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 __all__ = ["compare"]

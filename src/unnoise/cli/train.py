@@ -1,21 +1,16 @@
 """`unnoise train`: from a recipe to a run folder."""
 
-import os
 import shlex
 import signal
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from unnoise.cli.options import Device, Json
 from unnoise.cli.speak import Meter, say, span, tell
-
-if TYPE_CHECKING:
-    from types import FrameType
+from unnoise.cli.stopping import asked_to_stop
 
 
 def train(
@@ -90,7 +85,7 @@ def train(
     previews = _previews(made.train.sample_every)
     seen: dict[str, float] = {}
     meter = Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen))
-    with _asked_to_stop(training) as asked, meter:
+    with asked_to_stop(training.stop) as asked, meter:
         for tick in training.ticks(previews and partial(previews.draw, training)):
             seen["loss"] = tick.loss
             if training.held_out:
@@ -133,27 +128,6 @@ def _say_end(json: bool, facts: dict[str, Any], sentence: str) -> None:
 
 def _loss(seen: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in seen.items())
-
-
-@contextmanager
-def _asked_to_stop(training: Any) -> Generator[list[int]]:
-    """The first Ctrl-C (or termination) ends training after the step and saves; the second ends it at once."""
-    asked: list[int] = []
-
-    def stop(number: int, frame: "FrameType | None") -> None:
-        asked.append(number)
-        training.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # a plain write, since a handler may come in the middle of a print
-        os.write(2, b"\nFinishing the step, then saving; once more stops at once.\n")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 __all__ = ["train"]

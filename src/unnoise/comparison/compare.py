@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from unnoise import sweeps
-from unnoise.comparison.contest import PAGE, Contest
+from unnoise.comparison.contest import Contest
 from unnoise.comparison.drawing import Drawings
 from unnoise.comparison.entries import folder_of
-from unnoise.comparison.record import Found
+from unnoise.comparison.findings import found, save
 from unnoise.comparison.sweep import Sweep, read
 from unnoise.config import UserError, nearest
 from unnoise.folder import RECIPE
@@ -73,9 +73,9 @@ def compare(
     )
     contest.training.run()
     contest.measuring.run()
-    found = contest.found()
-    save(contest, found)
-    return found.page
+    all_found = found(contest)
+    save(contest, all_found)
+    return all_found.page
 
 
 def prepare(
@@ -143,14 +143,6 @@ def prepare(
     return made
 
 
-def save(contest: Contest, found: Found) -> list[Path]:
-    """comparison.json, comparison.csv, comparison.html."""
-    from unnoise.report import comparison_page
-
-    made = contest.save(found)
-    return [*made[:2], comparison_page.save(found.page, contest.out / PAGE)]
-
-
 def _sweep(what: Sequence[str | Path], changes: Sequence[str]) -> Sweep | None:
     """The sweep that is asked for, or None where runs are."""
     first = Path(what[0]) if what else Path()
@@ -171,4 +163,4 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-__all__ = ["compare", "prepare", "save"]
+__all__ = ["compare", "found", "prepare", "save"]

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from oracles import PROCESSES
+from scipy.special import erfcx, log_ndtr
 
 from unnoise import rng
 from unnoise.config import UserError
 from unnoise.denoise import NetDenoiser, exact
 from unnoise.denoise.denoiser import Belief
+from unnoise.denoise.tail import log_cdf
 from unnoise.denoise.variance import Back, Learned
 from unnoise.metrics.bound import bound, terms
 from unnoise.modality import Image, Points
@@ -128,6 +130,20 @@ def test_a_subsequence_costs_more_and_learned_variance_costs_least():
         right.append(_expected(process, chain, Known(process, chain)))
     assert all(b - a > 0.01 for a, b in itertools.pairwise(fixed))
     np.testing.assert_allclose(right, right[0], atol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "error", "slope"), [(torch.float32, 4e-7, 5e-6), (torch.float64, 1e-14, 1e-11)])
+def test_the_tail_of_a_normal_law_is_known_far_out(dtype, error, slope):
+    """Against scipy's, by the error over max(1, |value|), and the derivative phi/Phi, to ten thousand deviations."""
+    x = torch.cat([-torch.logspace(-4, 4, 2001), torch.linspace(0, 8, 801)]).to(dtype).requires_grad_()
+    at = x.detach().double().numpy()
+    known = log_ndtr(at)
+    made = log_cdf(x)
+    assert (np.abs(made.detach().double().numpy() - known) / np.maximum(1, np.abs(known))).max() < error
+    (found,) = torch.autograd.grad(made.sum(), x)
+    below = erfcx(np.maximum(-at, 0) / np.sqrt(2))
+    wanted = np.where(at < 0, np.sqrt(2 / np.pi) / below, np.exp(-(at**2) / 2 - known) / np.sqrt(2 * np.pi))
+    assert (np.abs(found.double().numpy() - wanted) / np.maximum(wanted, 1e-3)).max() < slope
 
 
 @pytest.mark.parametrize("v", [0.0, 1.0, -2.0])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from unnoise.config import UserError
+from unnoise.denoise.tail import log_cdf
 from unnoise.process.schedule import Schedule
 from unnoise.tensor import Array, Bool, Float, Tensor, align, send
 
@@ -134,14 +135,15 @@ def _told(x0: Tensor, error: Tensor, log_sd: Tensor, cell: float) -> Tensor:
         return (error * inverse).square() / 2 + log_sd + float(np.log(2 * np.pi) / 2)
     edge = 1 - cell / 4
     low, high = (error - cell / 2) * inverse, (error + cell / 2) * inverse
-    open_low, open_high = torch.special.log_ndtr(-low), torch.special.log_ndtr(high)
+    highest, lowest = x0 > edge, x0 < -edge
     # Between two cells' edges: on the side of the mean where both tails are small, so that their difference is exact.
     flip = low + high > 0
     near, far = torch.where(flip, -low, high), torch.where(flip, -high, low)
-    tail = torch.special.log_ndtr(near)
+    near = torch.where(highest, -low, torch.where(lowest, high, near))
+    tail, beyond = log_cdf(torch.stack([near, far]))
     least = float(np.finfo(np.float32).tiny)
-    inner = tail + (-torch.expm1(torch.special.log_ndtr(far) - tail)).clamp(min=least).log()
-    return -torch.where(x0 > edge, open_low, torch.where(x0 < -edge, open_high, inner))
+    inner = tail + (-torch.expm1(beyond - tail)).clamp(min=least).log()
+    return -torch.where(highest | lowest, tail, inner)
 
 
 def prior(schedule: Schedule, t: float, x0: Float[Tensor, "B *dims"]) -> Float[Tensor, "B *dims"]:

@@ -119,6 +119,28 @@ def test_draws_agree_with_the_closed_form_and_asking_some_steps_agrees_with_aski
     assert abs(known.mean() - _entropy()) < 4 * known.std() / np.sqrt(count) + 1e-3
 
 
+@pytest.mark.parametrize("name", ["linear", "karras", "zero_terminal"])
+def test_steps_are_asked_by_how_broad_they_are(name):
+    """Every step stands in one run, drawn as often as it counts; near the data, where steps cost most, runs are short:
+    what is asked of a few steps scatters less than of as many from runs of one length."""
+    process = PROCESSES[name]
+    data = exact.Normal(process, np.zeros(2), np.diag(VARIANCES))
+    x0 = torch.from_numpy(data.draw(600, 0)).float()
+    for steps, some in ((7, (2, 3, 6)), (200, (2, 12, 199))):
+        chain = times("time", process.schedule, steps)
+        for asked in some:
+            found = terms(data, x0, chain, asked=asked)
+            assert (found.share.sum(1) == steps).all()
+            assert (np.diff(found.which, axis=1) > 0).all()
+            for column, share in zip(found.which.T[:-1], found.share[0], strict=False):
+                drawn = np.unique(column)
+                assert drawn.max() - drawn.min() < share
+                assert len(drawn) == share or share > 60
+    chain = times("time", process.schedule, 1000)
+    few, every = (terms(data, x0, chain, asked=asked).totals for asked in (40, None))
+    assert few.std() < 2 * every.std()
+
+
 def test_a_subsequence_costs_more_and_learned_variance_costs_least():
     """Over every second, fourth .. time of one chain the bound rises at a fixed variance; the right one stays."""
     process = PROCESSES["discrete"]

@@ -78,7 +78,7 @@ def terms(
         raise UserError("a bound is told over times that fall to 0 in 2 steps or more")
     if asked is not None and not 2 <= asked <= steps:
         raise UserError(f"of a chain of {steps} steps 2 to {steps} are asked, got {asked}")
-    which, share = _chosen(count, steps, asked, seed)
+    which, share = _chosen(count, _breadths(process, chain), asked, seed)
     nats = np.empty(which.shape)
     rows, columns = np.divmod(np.arange(which.size), which.shape[1])
     size = max(1, NUMBERS // max(1, int(np.prod(x0.shape[1:]))))
@@ -93,15 +93,31 @@ def terms(
     return Terms(chain, first_term, which, share, nats)
 
 
-def _chosen(count: int, steps: int, asked: int | None, seed: int) -> tuple[npt.NDArray[np.int64], Array]:
+def _breadths(process: Gaussian, chain: Array) -> Array:
+    """How far each step but the last goes in asinh(alpha/sigma): (T − 1,).
+
+    By that clock a step costs about alike near the data, where it tells half of its breadth in nats of every number
+    that is not known yet, and little near the noise.
+    """
+    return np.diff(np.arcsinh(np.exp(process.schedule.logsnr(chain[:-1]) / 2)))
+
+
+def _chosen(count: int, breadths: Array, asked: int | None, seed: int) -> tuple[npt.NDArray[np.int64], Array]:
     """Steps for each item, and how many each stands for: all; or the last, and one drawn from each run of the others.
 
-    The last tells the data themselves and is far from the rest: to ask it of a few items only would tell little.
+    The runs are about equally broad. The last tells the data themselves and is far from the rest: to ask it of a few
+    items only would tell little.
     """
+    steps = len(breadths) + 1
     if asked is None or asked == steps:
         return np.tile(np.arange(steps), (count, 1)), np.ones((count, steps))
-    edges = np.rint(np.linspace(0, steps - 1, asked)).astype(np.int64)
-    drawn = rng.host("bound", "steps", seed).integers(edges[:-1], edges[1:], (count, asked - 1))
+    whole = np.append(0.0, np.cumsum(breadths))
+    runs = asked - 1
+    edges = np.searchsorted(whole, np.linspace(0, whole[-1], asked))
+    ranks = np.arange(asked)  # a step at least in each run, from either end
+    edges = np.minimum(np.maximum.accumulate(edges - ranks) + ranks, steps - 1 - runs + ranks)
+    edges[0], edges[-1] = 0, steps - 1
+    drawn = rng.host("bound", "steps", seed).integers(edges[:-1], edges[1:], (count, runs))
     share = np.append(np.diff(edges), 1).astype(np.float64)
     return np.append(drawn, np.full((count, 1), steps - 1), axis=1), np.tile(share, (count, 1))
 

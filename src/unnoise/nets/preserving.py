@@ -84,12 +84,16 @@ class Unit(nn.Module):
         return normed(self.directions, range(1, self.directions.ndim)) * scale
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.carry(x, self.weight)
+
+    def carry(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The same by another weight: the map of x and, where there is one, of the constant channel."""
         if self.constant:
             axis = 1 if self.dims else x.ndim - 1
             x = torch.cat((x, torch.ones_like(x.narrow(axis, 0, 1))), dim=axis)
         if not self.dims:
-            return F.linear(x, self.weight)
-        return CONVOLVE[self.dims](x, self.weight, stride=self.stride, padding=self.padding)
+            return F.linear(x, weight)
+        return CONVOLVE[self.dims](x, weight, stride=self.stride, padding=self.padding)
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -145,7 +149,8 @@ class PreservingAttention(nn.Module):
         queries, keys, values = (self.split(part) for part in self.project_in(tokens).chunk(3, dim=2))
         answer = attend(queries, keys, values)
         for source in sources:
-            answer = answer + attend(queries, self.split(source.keys), self.split(source.values), source.mask)
+            found = attend(queries, self.split(source.keys), self.split(source.values), source.mask)
+            answer = answer + source.weigh(found)
         answer = self.project_out(answer.transpose(1, 2).flatten(2))
         return blend(x, answer.transpose(1, 2).reshape(x.shape), BRANCH)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.tensor import Float, Tensor
+from unnoise.tensor import Float, Tensor, align
 
 # On a processor the fused kernel is slow in half precision, above all in its backward: over 256 tokens three
 # plain products train 3 to 8 times as fast. Past a few hundred tokens the table of scores falls out of the
@@ -20,12 +20,18 @@ SCORES = 2**21  # entries of the table at a time
 class Source(NamedTuple):
     """Where attention may look beside the field itself: keys and values, already as wide as the block.
 
-    keys, values: (B, tokens, width); mask: (B, tokens), true where a token stands.
+    keys, values: (B, tokens, width); mask: (B, tokens), true where a token stands; strength: (B,), which the source's
+    answer is multiplied by, 1 if None.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor | None = None
+    strength: Tensor | None = None
+
+    def weigh(self, answer: Float[Tensor, "B *dims"]) -> Float[Tensor, "B *dims"]:
+        """What attention found in the source, times its strength."""
+        return answer if self.strength is None else answer * align(self.strength, answer).to(answer.dtype)
 
 
 class Attention(nn.Module):
@@ -53,7 +59,8 @@ class Attention(nn.Module):
         queries = self.split(queries)
         answer = attend(queries, self.split(keys), self.split(values))
         for source in sources:
-            answer = answer + attend(queries, self.split(source.keys), self.split(source.values), source.mask)
+            found = attend(queries, self.split(source.keys), self.split(source.values), source.mask)
+            answer = answer + source.weigh(found)
         answer = self.project_out(answer.transpose(1, 2).flatten(2))
         return x + answer.transpose(1, 2).reshape(x.shape)
 

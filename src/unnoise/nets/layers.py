@@ -87,11 +87,17 @@ class Double(nn.Module):
         self.transposed = TRANSPOSED[dims]
 
     def forward(self, x: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B C *doubled"]:
-        weight = self.conv.weight.transpose(0, 1)
+        return self.carry(x, self.conv.weight, self.conv.bias)
+
+    def carry(
+        self, x: Float[Tensor, "B C *sizes"], weight: Tensor, bias: Tensor | None = None
+    ) -> Float[Tensor, "B D *doubled"]:
+        """The same by another weight (D, C, 3, ..)."""
+        weight = weight.transpose(0, 1)
         for axis in range(2, weight.ndim):
             first, second, third = weight.unbind(axis)
             weight = torch.stack((third, second + third, first + second, first), axis)
-        return self.transposed(x, weight, self.conv.bias, stride=2, padding=1)
+        return self.transposed(x, weight, bias, stride=2, padding=1)
 
 
 __all__ = ["Block", "Double", "convolution", "zero"]

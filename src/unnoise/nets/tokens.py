@@ -104,7 +104,7 @@ class TokenAttention(nn.Module):
         answer = attend(turn(queries, table), turn(keys, table), self.norm_values(values))
         for source in sources:
             keys, values = self.norm_keys(self.split(source.keys)), self.norm_values(self.split(source.values))
-            answer = answer + attend(queries, keys, values, source.mask)
+            answer = answer + source.weigh(attend(queries, keys, values, source.mask))
         return self.project_out(answer.transpose(1, 2).flatten(2))
 
     def split(self, tokens: Float[Tensor, "B L width"]) -> Float[Tensor, "B heads L head"]:

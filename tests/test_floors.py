@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
     **dict.fromkeys(["config", "files", "reading", "tensor", "rng", "brownian"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes", "sweeps", "augment"], 1),
-    "process": 2,
+    **dict.fromkeys(["process", "conditions"], 2),
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "conformance", "distill"], 5),
@@ -36,6 +36,7 @@ ORDERED = {
     ("training", "folder"),
     ("training", "run"),  # a training leaves a run
     ("tuning", "run"),  # a plan is tuned to a run
+    ("restore", "guide"),  # what holds to a measurement is a guide
     ("comparison", "report"),  # a comparison ends in a page
     ("cli", ""),  # says the version
 }

@@ -147,7 +147,7 @@ def held_out(recipe: Recipe, device: str = "cpu") -> HeldOut:
     """The held-out loss of a recipe, for any denoiser of its shape."""
     if not isinstance(recipe.objective, (Regression, Classification)):
         raise UserError(f"{recipe.name} is not trained by regression, and no other loss is held out")
-    items = recipe.source.split("validation")
+    items = recipe.telling.items(recipe.source.split("validation"))
     return HeldOut(
         recipe.objective,
         items,
@@ -178,7 +178,12 @@ def facts(folder: Path) -> Facts | None:
     try:
         told = json.loads(path.read_bytes())
         return Facts(
-            tuple(told["shape"]), tuple(told["classes"]), dict(told["nulls"]), int(told["items"]), str(told["digest"])
+            tuple(told["shape"]),
+            tuple(told["classes"]),
+            dict(told["nulls"]),
+            int(told["items"]),
+            str(told["digest"]),
+            dict(told.get("conditions", {})),  # an older run knows of its label alone
         )
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged: with the data at hand, remove it, and they are asked instead") from None

@@ -1,8 +1,9 @@
 """A recipe: named nodes of YAML, and the objects that they describe."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import yaml
 
 from unnoise import guide, recipes
 from unnoise.augment import AUGMENTS, Augment, Nothing
-from unnoise.config import Tables, UserError, build, describe, nearest
+from unnoise.conditions import CONDITIONS, Condition, Telling
+from unnoise.config import Tables, UserError, build, choose, describe, nearest
 from unnoise.data import SOURCES, Items, Source, settled
 from unnoise.data.patches import BUNDLED
 from unnoise.denoise import NetDenoiser
@@ -23,14 +25,17 @@ from unnoise.guide import Guidance
 from unnoise.loop.sampling import Sampling
 from unnoise.modality import MODALITIES, Array, Modality, Points
 from unnoise.nets import NETS, Net
+from unnoise.nets.heard import Labels
 from unnoise.process.gaussian import PROCESSES, Gaussian
 from unnoise.process.schedules import SCHEDULES, Schedule
 from unnoise.samplers import Plan
+from unnoise.tensor import Tensor
 from unnoise.train import LEVELS, OBJECTIVES, WEIGHTS, Levels, Objective, TrainConfig, Weight, once
 
 TABLES: Tables = {
     Source: SOURCES,
     Modality: MODALITIES,
+    Condition: CONDITIONS,
     Augment: AUGMENTS,
     Gaussian: PROCESSES,
     Schedule: SCHEDULES,
@@ -48,6 +53,7 @@ TABLES: Tables = {
 NODES: dict[str, tuple[Any, Any]] = {
     "data": (Source, None),
     "modality": (Modality, None),
+    "conditions": (Condition, "data"),
     "augment": (Augment, "nothing"),
     "process": (Gaussian, {"schedule": "cosine"}),
     "net": (Net, None),
@@ -59,6 +65,8 @@ NODES: dict[str, tuple[Any, Any]] = {
 }
 
 
+RESERVED = ("augment", "mask", "guidance")  # leaves of cond that are told by others
+SMALL = 1024  # numbers of a null that is written down; a larger one is all zeros or made again of its facts
 DEFAULT = {"objective": "regression"}  # what a node is that does not say its kind, though there are several
 
 
@@ -71,6 +79,7 @@ class Facts:
     nulls: Mapping[str, float | int]
     items: int  # in the training part
     digest: str  # SHA-256 of what the data are; "" where a source tells none
+    conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what each condition must know of the data
 
 
 class Gone(Source):
@@ -105,6 +114,7 @@ class Recipe:
     nodes: Mapping[str, Any]
     source: Source
     modality: Modality
+    conditions: Mapping[str, Condition]
     augment: Augment
     process: Gaussian
     target: Target
@@ -127,17 +137,41 @@ class Recipe:
         """The names of the labels, in the order of their numbers; empty where there are none."""
         return self.source.classes if self.known is None else self.known.classes
 
+    @cached_property
+    def telling(self) -> Telling:
+        """What the model is told, by the name of each condition, with what is known of the data."""
+        kept = {} if self.known is None else self.known.nulls
+        told = {name: one.told(name, self._facts(name), self.shape) for name, one in self.conditions.items()}
+        return Telling(self.name, told, kept)
+
+    def _facts(self, name: str) -> Any:
+        """What a condition must know of the data: as a run wrote it down, or asked of them."""
+        if self.known is None:
+            return self.conditions[name].facts(name, self.source)
+        older = {"label": {"names": list(self.known.classes), "many": None}}  # than conditions: a run with a label
+        return {**older, **self.known.conditions}[name]
+
     @property
-    def nulls(self) -> dict[str, float | int]:
-        """The value of each condition that means "not given"."""
-        if self.known is not None:
-            return dict(self.known.nulls)
-        return {"label": len(self.classes)} if self.classes else {}
+    def nulls(self) -> dict[str, float | int | Tensor]:
+        """The leaf of one item of each condition that means "not given": a number where one is all."""
+        return self.telling.nulls
+
+    @property
+    def drops(self) -> dict[str, float]:
+        """How often training replaces each condition by its null."""
+        general = self.train.drops(tuple(self.conditions))
+        for name in general:
+            choose("condition with a null", name, self.conditions)
+        own = {name: one.drop for name, one in self.conditions.items() if one.drop is not None}
+        return {**general, **own}
 
     def facts(self) -> Facts:
         """What a run writes down of its data: all of it is read once for the digest."""
         items, digest = len(self.source.split("train")), self.source.digest
-        return Facts(self.shape, self.classes, self.nulls, items, digest)
+        told = self.telling.told
+        nulls = {name: one.null.tolist() for name, one in told.items() if one.null.size <= SMALL}
+        known = {name: self._facts(name) for name in told}
+        return Facts(self.shape, self.classes, nulls, items, digest, known)
 
     @property
     def truth(self) -> Components | None:
@@ -169,22 +203,7 @@ class Recipe:
 
     def check_guidance(self, guides: Guidance) -> None:
         """Raises where guides do not fit what is trained."""
-        guide.check(guides, self.nulls, self.told, self.process)
-
-    def told(self, name: int | str) -> dict[str, int | float]:
-        """What a label by its name or number tells the network."""
-        return {"label": self.label(name)}
-
-    def label(self, name: int | str) -> int:
-        """The number of a label by its name or number."""
-        if isinstance(name, str):
-            if name not in self.classes:
-                raise UserError(f"there is no label '{name}'; {nearest(name, self.classes)}")
-            return self.classes.index(name)
-        if not 0 <= int(name) < len(self.classes):
-            known = f"expected 0 to {len(self.classes) - 1} ({', '.join(self.classes)})" if self.classes else "no label"
-            raise UserError(f"there is no label {name}: {known}")
-        return int(name)
+        guide.check(guides, self.nulls, self.telling.named, self.process)
 
     def denoiser(self) -> NetDenoiser:
         """A fresh network around which all else is as the recipe says; its first weights depend on the seed."""
@@ -289,6 +308,9 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         if key == "data" and given is not None:
             made[key], resolved[key] = given, describe(given, TABLES)
             continue
+        if key == "conditions":
+            made[key], resolved[key] = _conditions(name, node, made["data"], known)
+            continue
         context: dict[str, Any] = {"cell": made["modality"].cell} if key in ("variance", "objective") else {}
         if key == "objective":  # networks that are trained beside are made as the network itself, unless they say
             context |= {"critic": resolved["net"], "encoder": resolved["net"], "augment": made["augment"].width}
@@ -307,6 +329,7 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         nodes=resolved,
         source=source,
         modality=modality,
+        conditions=made["conditions"],
         augment=made["augment"],
         process=made["process"],
         target=made["target"],
@@ -334,13 +357,34 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
     return recipe
 
 
+def _conditions(
+    name: str, node: Any, source: Source, known: Facts | None
+) -> tuple[dict[str, Condition], dict[str, Any]]:
+    """The conditions of a recipe by name, and their nodes; `data`: the label, where the data have one."""
+    if node == "data":
+        node = {"label": "labels"} if (source.classes if known is None else known.classes) else {}
+    if not isinstance(node, Mapping):
+        raise UserError(f"{name}: conditions are written {{label: labels, size: numbers}}, got {node!r}")
+    made: dict[str, Condition] = {}
+    nodes: dict[str, Any] = {}
+    for key, value in node.items():
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", str(key)) or key in RESERVED:
+            raise UserError(f"{name}: a condition is named by a word, and not {', '.join(RESERVED)}; got '{key}'")
+        made[key], nodes[key] = build(Condition, value, TABLES, f"{name}: conditions.{key}")
+    return made, nodes
+
+
 def _around(recipe: Recipe) -> dict[str, Any]:
-    """What a network is given by the nodes around it."""
+    """What a network is given by the nodes around it: the plain label as `classes`, all other conditions as `heard`."""
     answers = 1 if isinstance(recipe.variance, Fixed) else 2
-    if recipe.objective.of_labels:  # it is told no label, and answers for each
-        return {"shape": recipe.shape, "classes": 0, "augment": recipe.augment.width, "answers": len(recipe.classes)}
-    known = {"shape": recipe.shape, "classes": len(recipe.classes), "augment": recipe.augment.width}
-    return {**known, "answers": answers}
+    known: dict[str, Any] = {"shape": recipe.shape, "classes": 0, "heard": {}, "augment": recipe.augment.width}
+    if recipe.objective.of_labels:  # it is told nothing, and answers for each label
+        return {**known, "answers": len(recipe.classes)}
+    heard = {name: one.heard for name, one in recipe.telling.told.items()}
+    if isinstance(label := heard.get("label"), Labels) and label.many == 1:
+        known["classes"] = label.count
+        del heard["label"]
+    return {**known, "heard": heard, "answers": answers}
 
 
 def _absolute(node: Any) -> Any:

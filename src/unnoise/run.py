@@ -1,6 +1,6 @@
 """A run: a folder that is enough to sample, invert, evaluate and look at a trained model."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,8 @@ WAYS = {"ode": "ode", "bound": "bound"}  # to a likelihood
 ASKED = 100  # steps of a chain that an item is asked about for the bound, at most
 
 Label: TypeAlias = int | str | Sequence[int | str] | None
+Text: TypeAlias = str | Sequence[str | None] | None
+Given: TypeAlias = Label | Mapping[str, Any]  # labels, or by the name of each condition what is told of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class Run(Folder):
         sampler: str | None = None,
         steps: int | None = None,
         grid: str | None = None,
-        label: Label = None,
+        label: Given = None,
         guidance: Guidance | None = None,
         seeds: Sequence[int] | None = None,
         **options: Any,
@@ -172,28 +174,29 @@ class Run(Folder):
                 raise UserError(f"{name} of sampler 'adaptive' is a number, got '{value}'")
         return Adaptive(**options)
 
+    def cond(
+        self, count: int, label: Given = None, text: Text = None, tell: Mapping[str, Any] | None = None
+    ) -> dict[str, Tensor]:
+        """What `count` samples are told: leaves (count, ...) of every condition, on the host; nulls where silent.
+
+        label, text: of the label and of the prompt; tell: by the name of a condition, such as {"size": 0.3}. Each is
+        one value for all samples, or a sequence of one each, in which None says nothing. label: such a mapping too.
+        """
+        given = dict(label) if isinstance(label, Mapping) else {} if label is None else {"label": label}
+        prompt = {} if text is None else {self.recipe.telling.text or "text": text}
+        for name in given.keys() & (tell or {}).keys() | prompt.keys() & (given | dict(tell or {})).keys():
+            raise UserError(f"'{name}' is told twice: give it once")
+        return self.recipe.telling.cond(count, {**given, **prompt, **(tell or {})})
+
     def labels(self, label: Label, count: int) -> dict[str, Tensor]:
-        """The condition for `count` samples: one label for all, or one each; by number or by name. None: the null."""
-        classes = self.recipe.classes
-        if not classes:
-            if label is not None:
-                raise UserError(
-                    f"{self.recipe.name} was trained without labels, so none can be asked for, got {label!r}"
-                )
-            return {}
-        if label is None:
-            return {"label": torch.full((count,), len(classes))}
-        single = isinstance(label, (int, str, np.integer))
-        asked: list[Any] = [label] * count if single else list(label)  # pyright: ignore[reportArgumentType]
-        if len(asked) != count:
-            raise UserError(f"{len(asked)} labels for {count} samples: give one label for all, or one each")
-        return {"label": torch.tensor([self.recipe.label(entry) for entry in asked])}
+        """As `cond`, of a label alone."""
+        return self.cond(count, label)
 
     def guided(self, guidance: Guidance | None = None) -> Denoiser:
         """The denoiser with the guides given around it, or the recipe's: a weight, or words (see `guide.words`)."""
         guidance = self.recipe.sampling.guidance if guidance is None else guidance
         try:
-            return guided(self.denoiser, guidance, self.recipe.nulls, self.recipe.told, self._model)
+            return guided(self.denoiser, guidance, self.recipe.nulls, self.recipe.telling.named, self._model)
         except UserError as error:
             raise UserError(f"{self.recipe.name}: {error}") from None
 
@@ -210,6 +213,9 @@ class Run(Folder):
         for what in ("shape", "classes"):
             if getattr(mine, what) != getattr(theirs, what):
                 raise UserError(f"{folder} knows the {what} {getattr(theirs, what)}, expected {getattr(mine, what)}")
+        for name in mine.conditions.keys() & theirs.conditions.keys():
+            if mine.telling.told[name] != theirs.telling.told[name]:
+                raise UserError(f"{folder} is told '{name}' in another way than {mine.name}")
         if theirs.objective.of_labels != of_labels:
             what = "a classifier" if of_labels else "a model that draws"
             raise UserError(f"{folder} is no run of {what}")
@@ -228,21 +234,21 @@ class Run(Folder):
         self,
         seeds: Sequence[int],
         plan: Plan | Adaptive | None = None,
-        label: Label = None,
+        label: Given = None,
         guidance: Guidance | None = None,
         start: Tensor | None = None,
         shape: tuple[int, ...] | None = None,
     ) -> Generator[Event]:
         """Events of the engine, step by step, until a sample of every seed is done."""
         if isinstance(plan, Adaptive):
-            denoiser, cond, places = self.guided(guidance), self.labels(label, len(seeds)), self.batch
+            denoiser, cond, places = self.guided(guidance), self.cond(len(seeds), label), self.batch
             yield from adaptive.draw(
                 denoiser, plan, shape or self.recipe.shape, seeds, cond, start, self.device, places
             )
             return
         sizes = tuple(2**k for k in range(2, self.batch.bit_length()))
         engine = Engine(self.guided(guidance), self.batch, sizes, self.device)
-        cond = self.labels(label, len(seeds))
+        cond = self.cond(len(seeds), label)
         engine.submit(Job(plan or self.plan(), shape or self.recipe.shape, seeds, cond, start))
         while engine.busy:
             yield from engine.tick()
@@ -253,18 +259,20 @@ class Run(Folder):
         sampler: str | None = None,
         steps: int | None = None,
         grid: str | None = None,
-        label: Label = None,
+        label: Given = None,
         guidance: Guidance | None = None,
         seeds: Sequence[int] | None = None,
         start: Tensor | None = None,
         raw: bool = True,
+        text: Text = None,
+        tell: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
         """Samples: a list of raw things (pictures, rows in the data's units), or with raw=False the tensor (n, ...).
 
-        n: how many, 16 if seeds is silent too; seeds: one each, range(n) if silent; label: a number, a name, or one
-        each; guidance: the weight, 1 for none, or guides in words (see `guide.words`); start: x at the plan's start;
-        options: the sampler's own.
+        n: how many, 16 if seeds is silent too; seeds: one each, range(n) if silent; label, text, tell: what each is
+        told, see `cond`; guidance: the weight, 1 for none, or guides in words (see `guide.words`); start: x at the
+        plan's start; options: the sampler's own.
         """
         if seeds is None:
             seeds = range((16 if start is None else len(start)) if n is None else n)
@@ -272,16 +280,17 @@ class Run(Folder):
             raise UserError(f"{n} samples of {len(seeds)} seeds: give n or seeds, or as many seeds as samples")
         if sampler == "tuned" and guidance is not None:
             options = {"guidance": guidance, **options}  # such plans are tuned for it
-        events = self.draw(seeds, self.way(sampler, steps, grid, **options), label, guidance, start)
+        told = self.cond(len(seeds), label, text, tell)
+        events = self.draw(seeds, self.way(sampler, steps, grid, **options), told, guidance, start)
         x = collect(events, len(seeds))
         return self.recipe.modality.decode(x) if raw else x
 
     def trajectory(
-        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: Guidance | None = None
+        self, seeds: Sequence[int], plan: Plan | None = None, label: Given = None, guidance: Guidance | None = None
     ) -> Trajectory:
         """Every question of a plan and the belief that answered it, for each seed; on the host."""
         plan, denoiser = plan or self.plan(), self.guided(guidance)
-        cond, like = self.labels(label, len(seeds)), torch.zeros(0, device=self.device)
+        cond, like = self.cond(len(seeds), label), torch.zeros(0, device=self.device)
         x = denoiser.process.prior(self.recipe.shape, seeds, like, plan.start, cond)
         states, beliefs = [x if plan.head is None else plan.head(x, cond)], []
         for state, belief in generate(denoiser, plan, self.recipe.shape, seeds, cond, start=x):
@@ -293,10 +302,10 @@ class Run(Folder):
         return Trajectory(times, torch.stack(states).cpu(), torch.stack(beliefs).cpu(), scale)
 
     def batches(
-        self, seeds: Sequence[int], plan: Plan | None = None, label: Label = None, guidance: Guidance | None = None
+        self, seeds: Sequence[int], plan: Plan | None = None, label: Given = None, guidance: Guidance | None = None
     ) -> Generator[Tensor]:
         """Samples of many seeds, in order, a batch as soon as it is done: the closed loop, for thousands of them."""
-        plan, denoiser, cond = plan or self.plan(), self.guided(guidance), self.labels(label, len(seeds))
+        plan, denoiser, cond = plan or self.plan(), self.guided(guidance), self.cond(len(seeds), label)
         for first in range(0, len(seeds), self.batch):
             rows = slice(first, first + self.batch)
             part = {name: leaf[rows] for name, leaf in cond.items()}
@@ -355,7 +364,7 @@ class Run(Folder):
                 f"{recipe.name} is asked once: a generator has no density that a flow or a bound would tell"
             )
         raw = held_out_items(recipe.source, "test").items if raw is None else raw
-        cond = {name: leaf.to(self.device) for name, leaf in self.labels(None, len(raw)).items()}
+        cond = {name: leaf.to(self.device) for name, leaf in self.cond(len(raw)).items()}
         given = (self.denoiser, recipe.modality, raw, cond)
         if choose("way to a likelihood", way, WAYS) == "bound":
             variance = "learned" if isinstance(self.denoiser.variance, Learned) else "beta"

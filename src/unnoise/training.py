@@ -64,14 +64,15 @@ class Training:
         denoiser = recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
-        batches = feed(source.split("train"), modality.encode, recipe.train.seed)
+        batches = feed(recipe.telling.items(source.split("train")), modality.encode, recipe.train.seed)
         if not isinstance(recipe.augment, Nothing):
             batches = Augmented(batches, recipe.augment, recipe.train.seed)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
         asks = isinstance(recipe.objective, (Regression, Classification)) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
-        self.trainer = Trainer(denoiser, recipe.objective, self._batches, recipe.train, recipe.nulls, asked)
+        config = replace(recipe.train, drop=recipe.drops)
+        self.trainer = Trainer(denoiser, recipe.objective, self._batches, config, recipe.nulls, asked)
         found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
         self.origin = self.run().origin if stands else None  # where its weights came from, if from another run
         if start_from is not None and stands and found is not None:

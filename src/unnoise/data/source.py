@@ -88,6 +88,11 @@ class Source(ABC):
         return ()
 
     @property
+    def values(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the values of each condition that is a label, in their order; other conditions have none."""
+        return {"label": self.classes} if self.classes else {}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what the data are: equal digests, equal items. Here: of the name and all parameters."""
         known = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

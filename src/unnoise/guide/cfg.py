@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -80,7 +80,8 @@ class CFG:
         return sides.join(better, lesser, self.blend)
 
 
-Named = Callable[[str | int], Null]  # what a label or a prompt, as people write it, tells the network
+Given: TypeAlias = str | int | dict[str, Any]  # a label, a prompt, or by name what is told of each condition
+Named = Callable[[Any], Null]  # what people write so → what it tells the network
 
 
 def cfg(
@@ -88,7 +89,7 @@ def cfg(
     null: Null,
     named: Named,
     weight: float = 1.0,
-    negative: str | int | None = None,
+    negative: Given | None = None,
     interval: Interval | None = None,
     blend: Blend = Linear(),  # noqa: B008 (frozen)
 ) -> CFG:
@@ -101,7 +102,7 @@ def rescaled(
     null: Null,
     named: Named,
     weight: float = 1.0,
-    negative: str | int | None = None,
+    negative: Given | None = None,
     interval: Interval | None = None,
     share: float = 0.7,
 ) -> CFG:
@@ -114,7 +115,7 @@ def apg(
     null: Null,
     named: Named,
     weight: float = 1.0,
-    negative: str | int | None = None,
+    negative: Given | None = None,
     interval: Interval | None = None,
     along: float = 0.0,
     norm: float | None = None,

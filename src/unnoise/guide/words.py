@@ -1,5 +1,6 @@
 """How guidance is written: 3, "apg weight=4", "cfg weight=3 interval=[0.2, 2] + dynamic"; and said again."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -52,12 +53,15 @@ def plain(text: str) -> float | str:
 
 
 def _split(text: str, mark: str) -> list[str]:
-    """Parts between marks that stand in no bracket."""
-    depth, parts = 0, [""]
+    """Parts between marks that stand in no bracket and in no quotes."""
+    depth, quote, parts = 0, "", [""]
     for place, letter in enumerate(text):
-        depth += (letter in "[{") - (letter in "]}")
+        if letter in "\"'" and quote in ("", letter):  # a value that begins with a quote ends with the next
+            opens = not quote and text[:place].endswith(("=", "[", "{", ",", " ", ":"))
+            quote = letter if opens else ""
+        depth += 0 if quote else (letter in "[{") - (letter in "]}")
         exponent = mark == "+" and re.search(r"\d[eE]$", text[:place]) is not None  # of 1e+3
-        if letter == mark and not depth and not exponent:
+        if letter == mark and not depth and not exponent and not quote:
             parts.append("")
         else:
             parts[-1] += letter
@@ -99,9 +103,17 @@ def _say(node: Mapping[str, Any], path: str = "") -> str:
         if isinstance(value, Mapping):
             said += [_say(value, f"{path}{key}.")]
         elif path or key != "kind":
-            told = f"{value:g}" if isinstance(value, float) else yaml.safe_dump(value, default_flow_style=True)
-            said += [f"{path}{key}={told.removesuffix('...' + chr(10)).strip()}"]
+            said += [f"{path}{key}={_value(value)}"]
     return " ".join(said)
+
+
+def _value(value: Any) -> str:
+    """A value as YAML reads it; a text of several words in quotes."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./-]+", value):
+        return json.dumps(value, ensure_ascii=False)
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("..." + chr(10)).strip()
 
 
 def _unread(given: object) -> UserError:

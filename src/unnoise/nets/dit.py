@@ -1,6 +1,6 @@
 """The diffusion transformer: cells of a field as tokens, blocks modulated by what the network hears."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Literal
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from unnoise.nets import presets
 from unnoise.nets.cells import cells, coordinates, field
 from unnoise.nets.embed import FREQUENCIES, Embedding
+from unnoise.nets.heard import Heard
 from unnoise.nets.layers import zero
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import BRANCH, Modulation, PreservingEmbedding, Unit, blend, silu, units
@@ -46,6 +47,7 @@ class DiT(Net):
         classes: int = 0,
         augment: int = 0,
         answers: int = 1,
+        heard: Mapping[str, Heard] | None = None,
         width: int = 64,
         depth: int = 4,
         patch: int = 1,
@@ -59,7 +61,7 @@ class DiT(Net):
         hears: Literal["noise", "nothing"] = "noise",
         magnitude_preserving: bool = False,
     ):
-        super().__init__(shape, classes, answers)
+        super().__init__(shape, classes, answers, heard)
         dims = self.dims("a diffusion transformer")
         embed_width = 4 * width if embed_width is None else embed_width
         if min(width, depth, patch, head_width, embed_width) < 1 or expand <= 0:
@@ -72,19 +74,20 @@ class DiT(Net):
         self.patch, self.preserving = patch, magnitude_preserving
         self.attention_widths = [width] * depth
         features = 32 if features is None else features
-        numbers, ears = self.shape[0] * patch**dims, (features, embed_width, classes, frequencies, augment, hears)
+        ears = (features, embed_width, classes, frequencies, augment, hears, self.heard)
+        numbers, entrance = (channels * patch**dims for channels in (self.shape[0], self.channels))
         self.rotary = Rotary(dims, head_width)
         options = (width, head_width, expand, mlp, dropout)
         if magnitude_preserving:
             self.embedding = PreservingEmbedding(*ears)
-            self.first = Unit(numbers, width, constant=True)
+            self.first = Unit(entrance, width, constant=True)
             self.place = Unit(2 * OCTAVES * dims, width)
             self.blocks = nn.ModuleList(PreservingTokenBlock(*options) for _ in range(depth))
             self.modulate = Modulation(embed_width, [width] * (2 * depth + 1))
             self.last = Unit(width, answers * numbers, silent=True)
         else:
             self.embedding = Embedding(*ears)
-            self.first = linear(numbers, width, preserving=False)
+            self.first = linear(entrance, width, preserving=False)
             self.place = nn.Linear(2 * OCTAVES * dims, width, bias=False)
             self.blocks = nn.ModuleList(TokenBlock(*options) for _ in range(depth))
             self.modulate = zero(nn.Linear(embed_width, (6 * depth + 2) * width))
@@ -100,7 +103,7 @@ class DiT(Net):
     ) -> Float[Tensor, "B told *sizes"]:
         embedding = self.embedding(noise_level, cond)
         numbers = self.modulate(silu(embedding) if self.preserving else F.silu(embedding))
-        parts = cells(x.to(next(self.first.parameters()).dtype), self.patch)
+        parts = cells(self.joined(x, cond).to(next(self.first.parameters()).dtype), self.patch)
         counts = parts.shape[2:]
         h = self.first(parts.flatten(2).transpose(1, 2))
         modulation = numbers.unflatten(1, (-1, 1, h.shape[2])).unbind(dim=1)  # each (B, 1, width)

@@ -1,5 +1,6 @@
 """A residual perceptron for points and rows of tables."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import Literal
 
@@ -8,8 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from unnoise.nets import presets
-from unnoise.nets.embed import FREQUENCIES, Embedding, Waves
+from unnoise.nets.embed import FREQUENCIES, Embedding
+from unnoise.nets.heard import Heard
 from unnoise.nets.net import Net
+from unnoise.nets.waves import Waves
 from unnoise.tensor import Cond, Float, Tensor
 
 
@@ -31,6 +34,7 @@ class MLP(Net):
         classes: int = 0,
         augment: int = 0,
         answers: int = 1,
+        heard: Mapping[str, Heard] | None = None,
         width: int = 256,
         depth: int = 4,
         waves: int | None = None,
@@ -41,7 +45,7 @@ class MLP(Net):
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
     ):
-        super().__init__(shape, classes, answers)
+        super().__init__(shape, classes, answers, heard)
         if min(depth, width, embed_width) < 1:
             raise ValueError(
                 f"a perceptron needs width, depth and embed_width of 1 or more, got {width}, {depth}, {embed_width}"
@@ -51,9 +55,10 @@ class MLP(Net):
             waves = 32 if size <= 3 else 0
         if waves < 0:
             raise ValueError(f"waves are 0 or more, got {waves}")
-        self.embed = Embedding(features, embed_width, classes, frequencies, augment, hears)
+        self.embed = Embedding(features, embed_width, classes, frequencies, augment, hears, self.heard)
         self.waves = Waves(size, waves, bandwidth) if waves else nn.Identity()
-        self.first = nn.Linear(size + 2 * waves, width)
+        told = (self.channels - self.shape[0]) * prod(self.shape[1:])  # numbers of the fields beside x
+        self.first = nn.Linear(size + told + 2 * waves, width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))
         self.modulate = nn.Linear(embed_width, 2 * width * depth)
         self.norm = nn.LayerNorm(width)
@@ -66,7 +71,8 @@ class MLP(Net):
     ) -> Float[Tensor, "B told *sizes"]:
         embedding = F.silu(self.embed(noise_level, cond))
         modulation = self.modulate(embedding).chunk(2 * len(self.blocks), dim=1)
-        h = self.first(self.waves(x.flatten(1)).to(self.first.weight.dtype))
+        told = self.joined(x, cond).flatten(1)[:, x[0].numel() :]
+        h = self.first(torch.cat((self.waves(x.flatten(1)), told), dim=1).to(self.first.weight.dtype))
         for i, block in enumerate(self.blocks):
             h = block(h, modulation[2 * i], modulation[2 * i + 1])
         return self.last(F.silu(self.norm(h))).reshape(len(x), self.answers * x.shape[1], *x.shape[2:]).to(x.dtype)

@@ -1,10 +1,12 @@
 """What a network is here: (x, noise level, conditions) in, an answer shaped like x out, and no state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from torch import nn
 
+from unnoise.nets.heard import Heard
+from unnoise.nets.hearing import beside, fields
 from unnoise.nets.presets import Presets
 from unnoise.tensor import Cond, Float, Tensor
 
@@ -22,8 +24,8 @@ class Net(nn.Module):
 
     shape: of one encoded item, without the batch, such as (1, 8, 8) or (2,). A field may be of another size
     where the network is convolutional; its channels stay. classes: how many labels; label `classes` is the
-    null, and stands wherever cond has no "label". answers: fields of the shape of x that are told at a time, one
-    after the other along the channels.
+    null, and stands wherever cond has no "label". heard: what else is told, by its name in cond. answers: fields of
+    the shape of x that are told at a time, one after the other along the channels.
 
     Every network starts at the answer 0: its last layer is zero. `ends` names the parts that touch the data.
     """
@@ -32,7 +34,9 @@ class Net(nn.Module):
     presets: ClassVar[Presets] = {}  # options by the name of a size: `preset` in a recipe
     any_size: ClassVar[bool] = False  # whether a field of other sizes than `shape` may be asked
 
-    def __init__(self, shape: Sequence[int], classes: int = 0, answers: int = 1):
+    def __init__(
+        self, shape: Sequence[int], classes: int = 0, answers: int = 1, heard: Mapping[str, Heard] | None = None
+    ):
         super().__init__()
         if not shape or min(shape) < 1:
             raise ValueError(f"a network needs the shape of an item, such as (1, 8, 8), got {tuple(shape)}")
@@ -43,6 +47,8 @@ class Net(nn.Module):
         self.shape = tuple(shape)
         self.answers = answers
         self.classes = classes
+        self.heard = dict(heard or {})
+        self.fields = fields(self.heard)
         self.kept: Sequence[Constrained] = ()
 
     def forward(
@@ -52,9 +58,19 @@ class Net(nn.Module):
         lies in [−12, 12].
 
         cond: leaves (B, ...), of which every network knows "label", int64 (B,) in 0..classes, and "augment",
-        (B, augment), what training did to the item; left out, nothing was.
+        (B, augment), what training did to the item; left out, nothing was. Others are as `nets.heard` has them; what is
+        left out, or not in `heard`, says nothing.
         """
         raise NotImplementedError
+
+    @property
+    def channels(self) -> int:
+        """The channels of the entrance: x's own, and those of the fields beside it."""
+        return self.shape[0] + sum(self.fields.values())
+
+    def joined(self, x: Float[Tensor, "B C *sizes"], cond: Cond) -> Float[Tensor, "B D *sizes"]:
+        """x with the fields that are told along its channels: what comes in at the entrance."""
+        return beside(x, cond, self.fields)
 
     def dims(self, what: str) -> int:
         """How many axes an item has beside its channels, 1 to 3; what: the network's name, for the refusal."""

@@ -5,7 +5,7 @@ App. B: equations are theirs. No layer has a bias, no norm stands in the way; a 
 magnitude as it trains, so the learning rate alone says how fast it learns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from unnoise.nets.attention import Source, attend
-from unnoise.nets.embed import FREQUENCIES, Sinusoids
+from unnoise.nets.heard import Heard
+from unnoise.nets.hearing import vectors
+from unnoise.nets.waves import FREQUENCIES, Sinusoids
 from unnoise.tensor import Cond, Float, Tensor
 
 SILU, GELU = 0.596, 0.652  # root mean squares of silu(x) and gelu(x), x ~ N(0, 1)
@@ -159,7 +161,10 @@ class PreservingAttention(nn.Module):
 
 
 class PreservingEmbedding(nn.Module):
-    """The conditions as one vector of unit variance per item: noise level and label in equal shares (App. B.1)."""
+    """The conditions as one vector of unit variance per item: noise level and label in equal shares (App. B.1).
+
+    heard: further conditions; all that are told have the label's share together, each as much as the next.
+    """
 
     def __init__(
         self,
@@ -169,6 +174,7 @@ class PreservingEmbedding(nn.Module):
         frequencies: Sequence[float] = FREQUENCIES,
         augment: int = 0,
         hears: str = "noise",
+        heard: Mapping[str, Heard] | None = None,
     ):
         super().__init__()
         self.classes = classes
@@ -177,6 +183,7 @@ class PreservingEmbedding(nn.Module):
         self.second = Unit(width, width)
         self.labels = nn.Embedding(classes + 1, width) if classes else None
         self.told = Unit(augment, width, silent=True) if augment else None
+        self.others = vectors(heard or {}, width)
 
     def forward(self, noise_level: Float[Tensor, "B"], cond: Cond) -> Float[Tensor, "B width"]:
         waves = sqrt(2) * self.sinusoids(noise_level).to(self.first.directions.dtype)
@@ -184,11 +191,14 @@ class PreservingEmbedding(nn.Module):
         told = cond.get("augment")
         if self.told is not None and told is not None:
             embedding = embedding + self.told(told.to(embedding.dtype))
-        if self.labels is None:
+        given = [] if self.others is None else [normed(one, 1) for one in self.others(cond, len(noise_level))]
+        if self.labels is not None:
+            label = cond.get("label")
+            rows = self.labels.weight[self.classes :] if label is None else self.labels(label)
+            given.append(normed(rows, 1).expand_as(embedding))
+        if not given:
             return embedding
-        label = cond.get("label")
-        rows = self.labels.weight[self.classes :] if label is None else self.labels(label)
-        return blend(embedding, normed(rows, 1).expand_as(embedding), 0.5)
+        return blend(embedding, given[0] if len(given) == 1 else torch.stack(given).sum(0) / sqrt(len(given)), 0.5)
 
 
 class Modulation(nn.Module):

@@ -1,5 +1,6 @@
 """The plain residual network: one width, one resolution, convolutions alone."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import nn
@@ -7,6 +8,7 @@ from torch import nn
 from unnoise.nets import presets
 from unnoise.nets.cells import cells, field
 from unnoise.nets.embed import FREQUENCIES
+from unnoise.nets.heard import Heard
 from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import units
@@ -32,6 +34,7 @@ class ResNet(Net):
         classes: int = 0,
         augment: int = 0,
         answers: int = 1,
+        heard: Mapping[str, Heard] | None = None,
         width: int = 48,
         depth: int = 5,
         patch: int = 1,
@@ -45,7 +48,7 @@ class ResNet(Net):
         hears: Literal["noise", "nothing"] = "noise",
         magnitude_preserving: bool = False,
     ):
-        super().__init__(shape, classes, answers)
+        super().__init__(shape, classes, answers, heard)
         dims = self.dims("a residual network")
         embed_width = 4 * width if embed_width is None else embed_width
         if min(width, depth, patch, embed_width, groups) < 1:
@@ -58,8 +61,8 @@ class ResNet(Net):
         kit = (Preserving if magnitude_preserving else Plain)(dims, width, groups, epsilon, modulation, dropout)
         self.kit = kit
         features = 32 if features is None else features
-        self.embedding = kit.embedding(features, embed_width, classes, frequencies, augment, hears)
-        self.first = kit.first(numbers, width)
+        self.embedding = kit.embedding(features, embed_width, classes, frequencies, augment, hears, self.heard)
+        self.first = kit.first(self.channels * patch**dims, width)
         blocks = [kit.block(width, width, True) for _ in range(depth)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = kit.norm(width)
@@ -71,7 +74,7 @@ class ResNet(Net):
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
     ) -> Float[Tensor, "B told *sizes"]:
         modulations = self.modulate(self.kit.silu(self.embedding(noise_level, cond))).chunk(len(self.blocks), dim=1)
-        h = arrange(self.first(cells(x.to(next(self.first.parameters()).dtype), self.patch)))
+        h = arrange(self.first(cells(self.joined(x, cond).to(next(self.first.parameters()).dtype), self.patch)))
         for block, modulation in zip(self.blocks, modulations, strict=True):
             h = block(h, modulation)
         h = self.last(h if self.norm is None else self.kit.silu(self.norm(h)))

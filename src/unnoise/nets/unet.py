@@ -1,6 +1,6 @@
 """The U-Net in one, two or three dimensions, in parts: embed, down, mid, up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch import nn
 from unnoise.nets import presets
 from unnoise.nets.attention import Source
 from unnoise.nets.embed import FREQUENCIES
+from unnoise.nets.heard import Heard
 from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import units
@@ -40,6 +41,7 @@ class UNet(Net):
         classes: int = 0,
         augment: int = 0,
         answers: int = 1,
+        heard: Mapping[str, Heard] | None = None,
         widths: tuple[int, ...] = (32, 64),
         blocks: int = 2,
         attention: tuple[int, ...] = (),
@@ -54,7 +56,7 @@ class UNet(Net):
         hears: Literal["noise", "nothing"] = "noise",
         magnitude_preserving: bool = False,
     ):
-        super().__init__(shape, classes, answers)
+        super().__init__(shape, classes, answers, heard)
         dims = self.dims("a U-Net")
         if not widths or min(widths) < 1 or blocks < 1:
             raise ValueError(f"a U-Net needs widths, one a level, and blocks >= 1, got {widths} and {blocks}")
@@ -71,7 +73,7 @@ class UNet(Net):
         kit = (Preserving if magnitude_preserving else Plain)(dims, head_width, groups, epsilon, modulation, dropout)
         self.kit = kit
         features = widths[0] + widths[0] % 2 if features is None else features
-        self.embedding = kit.embedding(features, embed_width, classes, frequencies, augment, hears)
+        self.embedding = kit.embedding(features, embed_width, classes, frequencies, augment, hears, self.heard)
 
         self.modulated: list[int] = []
         self.attention_widths: list[int] = []
@@ -85,7 +87,7 @@ class UNet(Net):
             self.attention_widths.append(after)
             return Stage(block, kit.attention(after), places)
 
-        self.first = kit.first(self.shape[0], widths[0])
+        self.first = kit.first(self.channels, widths[0])
         self.encoder, self.middle, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width = widths[0]
         skips = [width]
@@ -119,7 +121,7 @@ class UNet(Net):
         residuals: Sequence[Tensor] = (),
     ) -> Float[Tensor, "B told *sizes"]:
         context = self.embed(noise_level, cond, sources)
-        h = x.to(next(self.first.parameters()).dtype)
+        h = self.joined(x, cond).to(next(self.first.parameters()).dtype)
         skips = self.down(h, context)
         h = self.mid(skips[-1], context)
         if residuals:

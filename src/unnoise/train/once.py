@@ -37,7 +37,8 @@ def start(denoiser: NetDenoiser, like: Float[Tensor, "B *dims"]) -> Level:
 
 def partner(kind: str, node: Mapping[str, Any], net: Net, channels: int, augment: int) -> Net:
     """A network to be trained beside `net`: its node as in a recipe, of `channels` times as many channels."""
-    context = {"shape": (channels * net.shape[0], *net.shape[1:]), "classes": net.classes, "augment": augment}
+    context = {"shape": (channels * net.shape[0], *net.shape[1:]), "classes": net.classes}
+    context |= {"heard": net.heard, "augment": augment}
     made, _ = build(Net, node, TABLES, kind, context)
     assert isinstance(made, Net)
     return made

@@ -67,8 +67,8 @@ class Tick(NamedTuple):
 class Trainer:
     """Trains the network of a denoiser; every random number is a function of (config.seed, items seen).
 
-    feed: where batches come from. nulls: the value of each condition that means "not given" (for labels, the
-    number of classes); config.drop says how often training puts it there. held_out: what `validate` asks.
+    feed: where batches come from. nulls: the leaf of one item of each condition that means "not given" (for labels,
+    the number of classes); config.drop says how often training puts it there. held_out: what `validate` asks.
     """
 
     def __init__(
@@ -77,14 +77,15 @@ class Trainer:
         objective: Objective,
         feed: Feed,
         config: TrainConfig,
-        nulls: Mapping[str, float | int] | None = None,
+        nulls: Mapping[str, float | int | Tensor] | None = None,
         held_out: HeldOut | None = None,
     ):
         self.denoiser, self.objective, self.feed, self.config = denoiser, objective, feed, config
         self.items = 0
         self.skipped = 0  # steps whose gradient was not finite
         self.undefined = 0  # items whose loss was not
-        self._nulls = dict(nulls or {})
+        device = next(denoiser.net.parameters()).device
+        self._nulls = {k: null.to(device) if isinstance(null, Tensor) else null for k, null in (nulls or {}).items()}
         self._drops = config.drops(tuple(self._nulls))
         for name in self._drops:
             choose("condition with a null", name, self._nulls)
@@ -325,8 +326,9 @@ class Trainer:
         for name, share in self._drops.items():
             if share and name in given:
                 dropped = send(torch.from_numpy(draws.uniform(f"drop {name}") < share), given[name].device)
-                leaf = given[name]
-                given[name] = torch.where(align(dropped, leaf), leaf.new_tensor(self._nulls[name]), leaf)
+                leaf, null = given[name], self._nulls[name]
+                null = null.to(leaf.dtype) if isinstance(null, Tensor) else leaf.new_tensor(null)
+                given[name] = torch.where(align(dropped, leaf), null, leaf)
         return given
 
     @contextmanager

@@ -9,7 +9,7 @@ the level, so every level counts as its loss relative to what is usual there: 1.
 import torch
 from torch import nn
 
-from unnoise.nets.embed import Sinusoids
+from unnoise.nets.waves import Sinusoids
 from unnoise.tensor import Float, Tensor
 
 

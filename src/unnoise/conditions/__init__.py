@@ -1,0 +1,13 @@
+"""Conditions: what a model is told of an item. One line in CONDITIONS adds a way of telling."""
+
+from unnoise.conditions.condition import Condition, Told
+from unnoise.conditions.labels import Labels, ToldLabels
+from unnoise.conditions.numbers import Numbers, ToldNumbers
+from unnoise.conditions.telling import Telling
+
+CONDITIONS: dict[str, type[Condition]] = {
+    "labels": Labels,
+    "numbers": Numbers,
+}
+
+__all__ = ["CONDITIONS", "Condition", "Labels", "Numbers", "Telling", "Told", "ToldLabels", "ToldNumbers"]

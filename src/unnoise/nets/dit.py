@@ -39,6 +39,7 @@ class DiT(Net):
 
     presets = presets.DIT
     any_size = True
+    shared = ("place",)
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Net(nn.Module):
     ends: ClassVar[tuple[str, ...]] = ("first", "last")
     presets: ClassVar[Presets] = {}  # options by the name of a size: `preset` in a recipe
     any_size: ClassVar[bool] = False  # whether a field of other sizes than `shape` may be asked
+    shared: ClassVar[tuple[str, ...]] = ()  # parts that see no item: their answer is one for all
 
     def __init__(
         self, shape: Sequence[int], classes: int = 0, answers: int = 1, heard: Mapping[str, Heard] | None = None

@@ -21,6 +21,7 @@ from unnoise.cli.nets import nets
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
 from unnoise.cli.sample import sample
+from unnoise.cli.serve import serve
 from unnoise.cli.statistics import statistics
 from unnoise.cli.train import train
 from unnoise.cli.tune import tune
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (train, sample, evaluate, compare, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
+app.command()(serve)
 app.command()(tune)
 app.command()(invert)
 app.command()(recipes)

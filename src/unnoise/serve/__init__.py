@@ -1,0 +1,1 @@
+"""Trained runs as a service: requests of any samplers, steps and conditions share every network call."""

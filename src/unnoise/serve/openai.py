@@ -1,0 +1,7 @@
+"""OpenAI's image routes over jobs."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
+
+__all__ = ["router"]

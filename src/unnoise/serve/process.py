@@ -1,0 +1,58 @@
+"""A server's process: the socket, the signals, and what is set for all of it."""
+
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+
+import PIL.Image
+import torch
+import uvicorn
+
+from unnoise.serve import logs
+from unnoise.serve.app import create
+from unnoise.serve.settings import Settings
+
+SWITCH = 0.0005  # seconds: the thread that does the steps waits for Python no longer than this
+
+
+class _Server(uvicorn.Server):
+    """At the first signal streams end and nothing more is accepted; at the second it stops at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None]):
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logs.say("stopping", signal=signal.Signals(sig).name)
+        self._drain()
+        super().handle_exit(sig, frame)
+
+
+def serve(
+    folders: Mapping[str, Path], settings: Settings, host: str, port: int, told: Callable[[str], None] = print
+) -> None:
+    """Serves until it is told to stop. port 0: any that is free; told: is given a line with the address."""
+    sys.setswitchinterval(SWITCH)
+    warnings.filterwarnings("ignore", module=r"PIL\..*")
+    warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+    torch.backends.cudnn.deterministic = True  # the same bits for the same call
+    app = create(folders, settings)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on",
+            timeout_keep_alive=15, h11_max_incomplete_event_size=1 << 14, http="h11", ws="none",
+            timeout_graceful_shutdown=round(settings.patience) + 5, backlog=settings.connections,
+        )  # fmt: skip
+        shown = f"[{host}]" if ":" in host else host
+        told(f"Serving {', '.join(folders)} on http://{shown}:{bound.getsockname()[1]} (Ctrl-C stops)")
+        _Server(config, app.state.service.drain).run(sockets=[bound])
+
+
+__all__ = ["serve"]

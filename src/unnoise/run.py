@@ -1,7 +1,7 @@
 """A run: a folder that is enough to sample, invert, evaluate and look at a trained model."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from unnoise import rng
+from unnoise.adapting import around
 from unnoise.config import UserError, choose, nearest
 from unnoise.data import World
 from unnoise.denoise import Denoiser, NetDenoiser
@@ -57,7 +58,12 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Run(Folder):
-    """A folder that holds a trained model: drawn from, walked back to noise, measured."""
+    """A folder that holds a trained model: drawn from, walked back to noise, measured.
+
+    dials: what the parts around its network are told of each sample, (1,), or (n,) for n of them (see `adapting`).
+    """
+
+    dials: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def sampling(
         self, sampler: str | None = None, steps: int | None = None, grid: str | None = None, **options: Any
@@ -186,7 +192,22 @@ class Run(Folder):
         prompt = {} if text is None else {self.recipe.telling.text or "text": text}
         for name in given.keys() & (tell or {}).keys() | prompt.keys() & (given | dict(tell or {})).keys():
             raise UserError(f"'{name}' is told twice: give it once")
-        return self.recipe.telling.cond(count, {**given, **prompt, **(tell or {})})
+        told = {**given, **prompt, **(tell or {})}
+        dials = {name: told.pop(name) for name in list(told) if ":" in name}  # leaves of parts around the network
+        return {**self.recipe.telling.cond(count, told), **self._dialled(count), **dials}
+
+    def _dialled(self, count: int) -> dict[str, Tensor]:
+        """The dials of the parts around the network, (count, ...)."""
+        for name, leaf in self.dials.items():
+            if leaf.ndim and len(leaf) not in (1, count):
+                what = name.partition(":")[2]
+                raise UserError(f"{what} has {len(leaf)} weights for {count} samples: give one for all, or one each")
+        return {k: leaf.expand(count, *leaf.shape[1:]).contiguous() for k, leaf in self.dials.items()}
+
+    def adapted(self, parts: Mapping[str | Path, float | Sequence[float]]) -> "Run":
+        """The run with trained parts around its network: of each path a weight, one for all samples or one each."""
+        given, dials = around(self, parts)
+        return replace(self, given=given, dials={**self.dials, **dials})
 
     def labels(self, label: Label, count: int) -> dict[str, Tensor]:
         """As `cond`, of a label alone."""
@@ -225,7 +246,7 @@ class Run(Folder):
 
     def _earlier(self, items: int, width: float | None) -> NetDenoiser:
         """The denoiser as it was after so many items."""
-        made = self.recipe.denoiser()
+        made = self.fresh()
         then = earlier(self.checkpoint, self.folder / SNAPSHOTS, items, width)
         fit(made.net.state_dict(), then, self.folder)
         return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
@@ -327,11 +348,31 @@ class Run(Folder):
         rules = protocol(self.recipe.source, against, self.recipe.modality, features, asked)
         return replace(rules, draws=draws or rules.draws, count=count or rules.count)
 
+    def like(self, rules: Protocol) -> dict[str, Tensor]:
+        """What the samples of a protocol are told, leaves (draws·count, ...): as the items they stand against are."""
+        telling = self.recipe.telling
+        return telling.leaves(rules.cond(telling.told), rules.draws * rules.count)
+
+    def some(self, count: int) -> dict[str, Tensor]:
+        """What samples are told that show what a run can do: its labels in turn, or what held-out items are told."""
+        telling = self.recipe.telling
+        if list(telling.told) == ["label"] and self.recipe.classes:
+            return {"label": torch.arange(count) % len(self.recipe.classes)}
+        try:
+            held_out = self.recipe.source.split("validation") if telling else None
+        except UserError:  # sampled without its data
+            held_out = None
+        if held_out is None:
+            return self.cond(count)
+        _, values = held_out.take(np.resize(np.arange(len(held_out)), count))
+        return telling.leaves(values, count)
+
     def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
-        """The table for samples (draws·count, ...), one of each label that `rules` names."""
+        """The table for samples (draws·count, ...), told as `like` has it."""
         # A part at a time: the way to raw units leads through numbers of eight bytes.
         raw = np.concatenate([self.recipe.modality.quantise(part) for part in x.split(PART)])
-        found = rules.measure(raw.reshape(rules.draws, rules.count, *raw.shape[1:]), rules.labels)
+        labels = rules.labels if "label" in self.recipe.telling.told else None
+        found = rules.measure(raw.reshape(rules.draws, rules.count, *raw.shape[1:]), labels)
         return found + (self.excess.measures() if self.excess is not None else [])
 
     @cached_property
@@ -376,8 +417,8 @@ class Run(Folder):
     def evaluate(self, against: str = "test") -> list[Measure]:
         """The table of the standard protocol of this run's data, each measure beside its floor."""
         rules = self.protocol(against)
-        labels = None if rules.labels is None else rules.labels.reshape(-1).tolist()
-        return self.measure(rules, torch.cat(list(self.batches(range(rules.draws * rules.count), label=labels))))
+        drawn = self.batches(range(rules.draws * rules.count), label=self.like(rules))
+        return self.measure(rules, torch.cat(list(drawn)))
 
 
 def collect(events: Iterable[Event], count: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What a command line asks of a run: where, which samples, by which plan."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,13 @@ def asked(
     if label is None:
         own = given or list(range(n or few))
         return own, _by_share(run, own), []
-    classes = run.recipe.classes
+    classes = run.recipe.classes if "label" in run.recipe.telling.told else ()
     if not classes:
-        raise UserError(f"{run.recipe.name} was trained without labels, so --label {label} means nothing to it")
+        told = ", ".join(run.recipe.telling.told)
+        raise UserError(
+            f"{run.recipe.name} was trained without labels, so --label {label} means nothing to it"
+            + (f"; it is told {told}" if told else "")
+        )
     if label == "all" and "all" not in classes:
         row = given or list(range(n or few))
         return row * len(classes), [name for name in classes for _ in row], list(classes)
@@ -63,10 +68,56 @@ def asked(
     return given or list(range(n or len(wanted))), wanted, []
 
 
+def told(
+    run: Run,
+    n: int | None,
+    seed_text: str | None,
+    label: str | None,
+    texts: Sequence[str] | None = None,
+    tells: Sequence[str] | None = None,
+) -> tuple[list[int], dict[str, Any], list[str]]:
+    """As `asked`, with prompts and what else is told: seeds, what is given by the name of its condition, and rows."""
+    telling = run.recipe.telling
+    given: dict[str, Any] = {}
+    if texts:
+        name = telling.text or "text"
+        telling.one(name)
+        given[name] = [prompt for text in texts for prompt in _prompts(text)]
+    for pair in tells or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--tell is written NAME=VALUE, such as --tell size=0.3; got '{pair}'")
+        one = telling.one(name)
+        if name in given or (name == "label" and label is not None):
+            raise UserError(f"'{name}' is told twice: give it once")
+        words: list[Any] = [word.strip() for word in value.split(one.mark)] if one.mark else [value]
+        given[name] = [word.split(",") for word in words] if one.mark == ";" and len(words) > 1 else words
+    many = max((len(each) for each in given.values()), default=1)
+    if n is None and seed_text is None and many > 1 and (label is None or "," not in label):
+        n = many
+    wanted, labels, rows = asked(run, n, seed_text, label)
+    given = {name: each[0] if len(each) == 1 else each for name, each in given.items()}
+    return wanted, given if labels is None else {"label": labels, **given}, rows
+
+
+def _prompts(text: str) -> list[str]:
+    """A prompt, or those of the lines of a file."""
+    if not text.startswith("@"):
+        return [text]
+    try:
+        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"there is no file of prompts {text[1:]} in UTF-8: a line each") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise UserError(f"{text[1:]} has no prompt in it: a line each is expected")
+    return found
+
+
 def _by_share(run: Run, wanted: Sequence[int]) -> list[int | str] | None:
     """A class for each row of a table whose classes are known, as often as among its real rows, by the row's seed."""
     modality = run.recipe.modality
-    shares = modality.shares if isinstance(modality, Points) else ()
+    shares = modality.shares if isinstance(modality, Points) and "label" in run.recipe.telling.told else ()
     if not shares:
         return None
     bounds = np.cumsum(shares)[:-1]
@@ -152,4 +203,4 @@ def filed(settings: dict[str, Any]) -> str:
     return "-".join([*first, *rest]).replace("/", "_").replace(" ", "")
 
 
-__all__ = ["asked", "averaged", "called", "device", "features", "filed", "measures", "plan_of", "way_of"]
+__all__ = ["asked", "averaged", "called", "device", "features", "filed", "measures", "plan_of", "told", "way_of"]

@@ -79,12 +79,12 @@ def evaluate(
     reader = None if features is None else asking.features(opened, features, download)
     rules = opened.protocol(against, reader, asking.measures(measures), draws, count)
     _ = rules.reals  # what cannot be asked of the data is told before samples are drawn
-    labels = None if rules.labels is None else rules.labels.reshape(-1).tolist()
+    like = opened.like(rules)
     total = rules.draws * rules.count
     parts: list[torch.Tensor] = []
     done = 0
     with Meter("sample", total, "samples", lambda: done) as meter:
-        for part in opened.batches(range(total), plan, labels, guidance):
+        for part in opened.batches(range(total), plan, like, guidance):
             parts.append(part.cpu())  # the clock waits for the device
             done += len(part)
     say(f"measuring against {rules.count:,} items of {against} ...", beside=True)

@@ -45,6 +45,14 @@ Ema: TypeAlias = Annotated[
 Label: TypeAlias = Annotated[
     str | None, typer.Option(help="A label by name or number, several with commas, or 'all' for a row of each.")
 ]
+Text: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PROMPT", help="A prompt for all samples; again for one each; @FILE: a prompt a line."),
+]
+Tell: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="What else is told, by its name: size=0.3; again for another."),
+]
 Seeds: TypeAlias = Annotated[str | None, typer.Option(help="Seeds, one a sample: 0-63 or 1,5,9-12.")]
 Count: TypeAlias = Annotated[
     int | None,
@@ -113,6 +121,8 @@ __all__ = [
     "Sampler",
     "Seeds",
     "Steps",
+    "Tell",
+    "Text",
     "pairs",
     "seeds",
 ]

@@ -67,7 +67,8 @@ def report(
     likelihoods: Sequence[Likelihood] = (),
 ) -> Report:
     """The report of samples x (draws·count, ...) that were measured by `rules`, drawn by `plan` in `seconds`."""
-    recipe, labels = run.recipe, None if rules.labels is None else rules.labels[0]
+    recipe, told = run.recipe, run.recipe.telling.told
+    labels = rules.labels[0] if rules.labels is not None and "label" in told else None
     first = x[: rules.count]
     where, sampler = shlex.quote(str(run.folder)), f"{asking.called(dict(how))}: {plan.rows} evaluations"
     net = run.denoiser.net
@@ -93,8 +94,7 @@ def report(
         shown |= {"samples": _by_class(run, first, labels), **_nearest(run, rules, measures, first)}
         count = FILM
     if x[0].numel() == 2 or not pictures.of_points(run):
-        kinds = len(recipe.classes)
-        way = run.trajectory(range(count), plan, [i % kinds for i in range(count)] if kinds else None, guidance)
+        way = run.trajectory(range(count), plan, run.some(count), guidance)
         shown["trajectory"] = pictures.way(run, way, sampler)
     return Report(
         title=f"{recipe.name} · unnoise",

@@ -14,6 +14,7 @@ from unnoise.data import Items
 from unnoise.modality import Array, Points
 from unnoise.report import grids, panels, style, tables
 from unnoise.report.beliefs import Excess
+from unnoise.report.captions import captioned
 from unnoise.report.curves import History, Levels
 from unnoise.report.html import Trajectory as Film
 from unnoise.run import Run, Trajectory
@@ -37,10 +38,11 @@ def picture(
     rows: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     across: int | None = None,
+    captions: Sequence[str] = (),
 ) -> Path:
     """One picture of all samples: a grid, a named row of each of `rows`, or points beside real ones.
 
-    across: how many stand side by side in a grid.
+    across: how many stand side by side in a grid; captions: of each picture, beneath it.
     Points in the plane are scattered; of more coordinates the histograms of the columns are drawn.
     """
     if of_points(run):
@@ -53,6 +55,8 @@ def picture(
     if rows:
         each = len(items) // len(rows)
         made = grids.class_rows({name: items[i * each : (i + 1) * each] for i, name in enumerate(rows)})
+    elif captions:
+        made = captioned(items, captions, min(len(items), across or 4))
     else:
         made = grids.grid(items, across)
     return grids.save(made, path, settings)

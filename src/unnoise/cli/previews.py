@@ -33,10 +33,10 @@ def draw(training: "Training", tick: "Tick") -> None:
 def _draw(training: "Training") -> None:
     run, items = training.now(), training.trainer.items
     config = run.recipe.train
-    classes, count = len(run.recipe.classes), POINTS if pictures.of_points(run) else IMAGES
-    label = [i % classes for i in range(count)] if classes else None
-    x = run.sample(count, label=label, raw=False)
-    pictures.picture(run, x, _still(run.folder, items), label)
+    count = POINTS if pictures.of_points(run) else IMAGES
+    told = run.some(count)
+    x = run.sample(count, label=told, raw=False)
+    pictures.picture(run, x, _still(run.folder, items), told["label"].tolist() if "label" in told else None)
     total = config.steps * config.batch
     stride = -(-total // (config.sample_every * (FRAMES - 1)))  # so many frames over the whole, wherever one resumes
     if (items // config.sample_every) % stride and not training.done:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unnoise.cli import speak
 from unnoise.cli.options import (
     Count,
     Device,
@@ -23,8 +24,10 @@ from unnoise.cli.options import (
     Sampler,
     Seeds,
     Steps,
+    Tell,
+    Text,
 )
-from unnoise.cli.speak import Meter, say, tell
+from unnoise.cli.speak import Meter, say
 from unnoise.config import UserError, nearest
 
 
@@ -34,6 +37,8 @@ def sample(
     n: Count = None,
     seeds: Seeds = None,
     label: Label = None,
+    text: Text = None,
+    tell: Tell = None,
     sampler: Sampler = None,
     steps: Steps = None,
     evaluations: Evaluations = None,
@@ -74,34 +79,36 @@ def sample(
     if start is not None or between is not None:
         begun = starts.noise(opened, plan, how["sampler"], start, between, n, shape)
         n = starts.asking(len(begun), None if between else n, seeds, label)
-    wanted, labels, rows = asking.asked(opened, n, seeds, label)
+    wanted, given, rows = asking.told(opened, n, seeds, label, text, tell)
+    cond, labels, prompts = opened.cond(len(wanted), given), given.get("label"), _prompts(opened, given)
     settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
-    rest = {"ema": ema, "size": size, "start": start and str(start), "between": between}
+    rest = {"text": text, "tell": tell, "ema": ema, "size": size, "start": start and str(start), "between": between}
     settings |= {name: value for name, value in rest.items() if value is not None}
     settings |= {} if begun is not None and not plan.stochastic else {"seeds": list(wanted)}
     named = how if ema is None else {**how, "ema": f"{ema:g}"}
     named = named if size is None else {**named, "size": size}
-    path = _path(opened, out, _name(named, starts.whence(start, between, seeds, wanted, rows), label, guidance))
+    words = [_slug(word) for word in (*(text or ()), *(tell or ()))]
+    path = _path(opened, out, _name(named, starts.whence(start, between, seeds, wanted, rows), label, words, guidance))
     x0 = None if begun is None else starts.each(begun, wanted)
     asked = spent = 0
     last: list[Event] = []
     free = isinstance(plan, Adaptive)  # in how many questions it asks
     with Meter("sample", len(wanted) * (1 if free else plan.rows), "samples" if free else "evaluations", lambda: asked):
-        for event in opened.draw(wanted, plan, labels, guidance, x0, shape):
+        for event in opened.draw(wanted, plan, cond, guidance, x0, shape):
             if isinstance(event, Step):
                 asked, spent = asked + 1, spent + (event.row if free else 1)
             else:
                 last.append(event)
     x, evaluations = runs.collect(last, len(wanted)), round(spent / len(wanted))
     if isinstance(plan, Plan):  # what guides ask beside is counted
-        first = opened.labels(labels and labels[:1], 1)
+        first = {name: leaf[:1] for name, leaf in cond.items()}
         evaluations = answers(opened.guided(guidance), plan, shape or opened.recipe.shape, first)
     told, across = settings | {"evaluations": evaluations}, None if between is None or begun is None else len(begun)
-    written = _write(opened, x, path, wanted, labels, rows, told, each, across)
+    written = _write(opened, x, path, wanted, labels, rows, told, each, across, prompts)
     each_in = f"{evaluations} evaluation{'s' * (evaluations > 1)} {'on average' if free else 'each'}"
     say(f"{_count(len(x))} ({asking.called(how)}: {each_in}) in {_names(written)}", beside=json)
     if json:
-        tell({**settings, "labels": labels, "evaluations": evaluations,
+        speak.tell({**settings, "labels": labels, "evaluations": evaluations,
               "files": [str(file) for file in written]})  # fmt: skip
 
 
@@ -129,6 +136,7 @@ def _write(
     settings: Any,
     each: bool,
     across: int | None = None,
+    prompts: Sequence[str] = (),
 ) -> list[Path]:
     """The files that are asked for, each written beside and renamed; across: how many pictures stand side by side."""
     from unnoise.cli import pictures
@@ -139,7 +147,7 @@ def _write(
         written.append(pictures.numbers(run, x, path, seeds, labels, "seed" if "seeds" in settings else "place"))
     if path.suffix.lower() == ".png" or (points and x.shape[1] > 1) or run.recipe.modality.name == "array":
         picture = path.with_suffix(".png")
-        written.append(pictures.picture(run, x, picture, labels, rows, settings, across))
+        written.append(pictures.picture(run, x, picture, labels, rows, settings, across, prompts))
     if each:
         written += pictures.singles(run, x, path.with_suffix(""), seeds, labels, settings)
     return written
@@ -158,11 +166,24 @@ def _path(run: Any, out: Path | None, name: str) -> Path:
     return out
 
 
-def _name(how: dict[str, Any], whence: str, label: str | None, guidance: float | str | None) -> str:
+def _prompts(run: Any, given: dict[str, Any]) -> Sequence[str]:
+    """The prompts of the samples, where they are several."""
+    prompts = given.get(run.recipe.telling.text)
+    return () if prompts is None or isinstance(prompts, str) else prompts
+
+
+def _slug(words: str) -> str:
+    """Words as a part of a file's name, 40 letters at most."""
+    return re.sub(r"[^\w.=-]+", "-", words).strip("-")[:40]
+
+
+def _name(
+    how: dict[str, Any], whence: str, label: str | None, words: Sequence[str], guidance: float | str | None
+) -> str:
     """A file name that tells the settings: heun-18-label-7-seeds-0-15."""
     from unnoise.cli import asking
 
-    rest = [f"label-{label}"] if label is not None else []
+    rest = [*([f"label-{label}"] if label is not None else []), *words[:2]]
     if guidance is not None:
         rest += [re.sub(r"[^\w.=-]+", "-", guidance) if isinstance(guidance, str) else f"w-{guidance:g}"]
     return "-".join([asking.filed(how), *rest, whence]).replace("/", "_").replace(" ", "")

@@ -46,7 +46,6 @@ def told(
 
 
 def _fields(recipe: Recipe, levels: str | None, at: str | None, run: "Run | None") -> tuple[list["Field"], str]:
-    import torch
 
     from unnoise.denoise.exact import Empirical
     from unnoise.denoise.truth import traced
@@ -75,7 +74,7 @@ def _fields(recipe: Recipe, levels: str | None, at: str | None, run: "Run | None
     learned = None if run is None else run.denoiser
 
     def nothing(count: int) -> "dict[str, Tensor]":
-        return {name: torch.full((count,), value, device=where) for name, value in recipe.nulls.items()}
+        return {name: leaf.to(where) for name, leaf in recipe.telling.cond(count, {}).items()}
 
     found: list[Field] = []
     with Meter("field", len(chosen), "levels", lambda: len(found)):

@@ -63,17 +63,17 @@ class Lab:
         name = digest(of)[:24]
         told: dict[str, Any] | None = self._kept(name)
         if told is None:
-            labels = None if self.rules.labels is None else self.rules.labels.reshape(-1).tolist()
+            told_of = run.like(self.rules)
             parts: list[Tensor] = []
             done, began = 0, time.perf_counter()
-            for part in run.batches(range(self.samples), plan, labels, guidance):
+            for part in run.batches(range(self.samples), plan, told_of, guidance):
                 parts.append(part)
                 done += len(part)
                 seen(done)
             seconds = (time.perf_counter() - began) / self.samples
             x = torch.cat(parts)
             measures = [m.to_json() for m in run.measure(self.rules, x)]
-            asked = evaluations(run.guided(guidance), plan, run.recipe.shape, run.labels(labels and labels[:1], 1))
+            asked = evaluations(run.guided(guidance), plan, run.recipe.shape, {k: v[:1] for k, v in told_of.items()})
             told = {"of": of, "seconds": seconds, "evaluations": asked, "measures": measures}
             first = x[rows_shown(self.rules, x[0].numel())].cpu().contiguous()
             files.put(self.folder / f"{name}.safetensors", save({"x": first}))

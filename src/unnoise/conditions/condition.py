@@ -55,6 +55,11 @@ class Told(ABC):
     def encode(self, values: Raw) -> Raw:
         """The data's values (N, ...) → leaf (N, ...) of what the network hears; a missing value becomes the null."""
 
+    @property
+    def mark(self) -> str:
+        """What stands between values of one sample each, where a person writes several as one text; "": nothing can."""
+        return ";"
+
     @abstractmethod
     def read(self, given: Any) -> Any:
         """What a person gives for one item → a value as the data have it; one line of UserError where it is none."""

@@ -57,6 +57,10 @@ class ToldLabels(Told):
         few = ", ".join(self.names[:12]) + (f" and {len(self.names) - 12} more" if len(self.names) > 12 else "")
         return few if self.many is None else f"{self.many} with commas, * where nothing is told, of {few}"
 
+    @property
+    def mark(self) -> str:
+        return "," if self.many is None else ";"
+
     def encode(self, values: Raw) -> Raw:
         leaf = np.asarray(values, np.int64)
         return np.where((leaf < 0) | (leaf > len(self.names)), len(self.names), leaf)

@@ -70,6 +70,10 @@ class ToldNumbers(Told):
         told = ", ".join(f"{low:.3g} to {high:.3g}" for low, high in self.ends[:4])
         return told if self.count is None else f"{self.count} with commas, * where one is not known: {told}"
 
+    @property
+    def mark(self) -> str:
+        return "," if self.count is None else ";"
+
     def encode(self, values: Raw) -> Raw:
         columns = np.asarray(values, np.float64).reshape(len(values), len(self.mean))
         known = np.isfinite(columns)

@@ -156,6 +156,13 @@ class Protocol:
             return None
         return np.stack([np.resize(items.cond["label"], self.count) for items in self.references])
 
+    def cond(self, names: Iterable[str]) -> dict[str, Raw]:
+        """Of these conditions, what the real items are that samples stand against: values (draws·count, ...)."""
+        lots = [items.cond for items in self.references]
+        there = [name for name in names if all(name in lot for lot in lots)]
+        places = [np.resize(np.arange(len(items)), self.count) for items in self.references]
+        return {n: np.concatenate([lot[n][rows] for lot, rows in zip(lots, places, strict=True)]) for n in there}
+
     def measure(self, samples: Raw, labels: npt.NDArray[np.int64] | None = None) -> list[Measure]:
         """The table for samples (draws, count, ...) in raw units; labels (draws, count): what was asked for."""
         item = self.references[0].items.shape[1:]

@@ -1,7 +1,6 @@
 """The routes: jobs, models, health. What they do is the service's."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -29,6 +28,7 @@ from unnoise.serve.schema import Format, JobRequest
 from unnoise.serve.service import Service
 from unnoise.serve.settings import Settings
 from unnoise.serve.track import EXPIRED, FAILED, Track
+from unnoise.serve.waiting import until_ended
 
 TYPES = {"png": "image/png", "npy": "application/octet-stream", "zip": "application/zip"}
 
@@ -154,18 +154,6 @@ def _others(app: FastAPI) -> None:
         return Json({"status": "ready" if fine else "not ready"}, 200 if fine else 503)
 
 
-async def until_ended(request: Request, service: Service, track: Track, cancel: bool) -> None:
-    """Waits for a job's end; it is cancelled where it is this request's own and the client hangs up."""
-    while not track.ended:
-        if await service.listen(track, 1.0):
-            continue
-        if cancel and await request.is_disconnected():
-            await service.cancel(track.job, track.owner)
-            return
-        if time.monotonic() > service.until:
-            raise Refused(503, "stopping", f"the server is stopping; job {track.job} goes on after its next start", 5)
-
-
 def told(track: Track) -> dict[str, Any]:
     """A job as it is shown."""
     found: dict[str, Any] = {
@@ -213,4 +201,4 @@ async def _http(_: Request, error: Exception) -> Response:
     return made
 
 
-__all__ = ["create", "told", "until_ended"]
+__all__ = ["create", "told"]

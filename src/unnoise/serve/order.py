@@ -86,7 +86,7 @@ def order(
         "grid": sampling.grid,
         **(sampling.options or {}),
         "guidance": words(guidance) if weight is None else weight,
-        "size": asked.size,
+        "size": None if shape == recipe.shape else asked.size,
         "plan": plan.digest[:16],
         "evaluations": rows,
         **given,

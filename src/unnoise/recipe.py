@@ -141,7 +141,10 @@ class Recipe:
     def telling(self) -> Telling:
         """What the model is told, by the name of each condition, with what is known of the data."""
         kept = {} if self.known is None else self.known.nulls
-        told = {name: one.told(name, self._facts(name), self.shape) for name, one in self.conditions.items()}
+        told = {
+            name: one.told(name, self._facts(name), self.shape).within(self.modality)
+            for name, one in self.conditions.items()
+        }
         return Telling(self.name, told, kept)
 
     def _facts(self, name: str) -> Any:

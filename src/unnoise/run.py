@@ -192,7 +192,7 @@ class Run(Folder):
         prompt = {} if text is None else {self.recipe.telling.text or "text": text}
         for name in given.keys() & (tell or {}).keys() | prompt.keys() & (given | dict(tell or {})).keys():
             raise UserError(f"'{name}' is told twice: give it once")
-        told = {**given, **prompt, **(tell or {})}
+        told: dict[str, Any] = {**given, **prompt, **(tell or {})}
         dials = {name: told.pop(name) for name in list(told) if ":" in name}  # leaves of parts around the network
         return {**self.recipe.telling.cond(count, told), **self._dialled(count), **dials}
 
@@ -351,7 +351,13 @@ class Run(Folder):
     def like(self, rules: Protocol) -> dict[str, Tensor]:
         """What the samples of a protocol are told, leaves (draws·count, ...): as the items they stand against are."""
         telling = self.recipe.telling
-        return telling.leaves(rules.cond(telling.told), rules.draws * rules.count)
+        leaves = telling.leaves(rules.cond(telling.told), rules.draws * rules.count)
+        if telling.makes:
+            shown = np.concatenate(
+                [np.resize(lot.items, (rules.count, *lot.items.shape[1:])) for lot in rules.references]
+            )
+            leaves |= telling.made(self.recipe.modality.encode(shown), rng.host("like"))
+        return leaves
 
     def some(self, count: int) -> dict[str, Tensor]:
         """What samples are told that show what a run can do: its labels in turn, or what held-out items are told."""
@@ -364,8 +370,9 @@ class Run(Folder):
             held_out = None
         if held_out is None:
             return self.cond(count)
-        _, values = held_out.take(np.resize(np.arange(len(held_out)), count))
-        return telling.leaves(values, count)
+        raw, values = held_out.take(np.resize(np.arange(len(held_out)), count))
+        made = telling.made(self.recipe.modality.encode(raw), rng.host("some")) if telling.makes else {}
+        return telling.leaves(values, count) | made
 
     def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
         """The table for samples (draws·count, ...), told as `like` has it."""

@@ -20,6 +20,7 @@ from unnoise.train import (
     Classification,
     Loader,
     Regression,
+    Shown,
     Tick,
     Trainer,
     checkpoint,
@@ -67,6 +68,8 @@ class Training:
         batches = feed(recipe.telling.items(source.split("train")), modality.encode, recipe.train.seed)
         if not isinstance(recipe.augment, Nothing):
             batches = Augmented(batches, recipe.augment, recipe.train.seed)
+        if recipe.telling.makes:  # after the augmentation: of what the network is to draw
+            batches = Shown(batches, recipe.telling.made, recipe.train.seed)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
         asks = isinstance(recipe.objective, (Regression, Classification)) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None

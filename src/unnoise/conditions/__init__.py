@@ -3,11 +3,24 @@
 from unnoise.conditions.condition import Condition, Told
 from unnoise.conditions.labels import Labels, ToldLabels
 from unnoise.conditions.numbers import Numbers, ToldNumbers
+from unnoise.conditions.picture import Picture, ToldPicture
 from unnoise.conditions.telling import Telling
 
 CONDITIONS: dict[str, type[Condition]] = {
     "labels": Labels,
     "numbers": Numbers,
+    "picture": Picture,
 }
 
-__all__ = ["CONDITIONS", "Condition", "Labels", "Numbers", "Telling", "Told", "ToldLabels", "ToldNumbers"]
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "Labels",
+    "Numbers",
+    "Picture",
+    "Telling",
+    "Told",
+    "ToldLabels",
+    "ToldNumbers",
+    "ToldPicture",
+]

@@ -10,7 +10,9 @@ import numpy as np
 from unnoise.config import UserError, nearest
 from unnoise.data import Source
 from unnoise.data.source import Raw
+from unnoise.modality import Modality
 from unnoise.nets.heard import Heard
+from unnoise.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,19 @@ class Told(ABC):
     @abstractmethod
     def null(self) -> Raw:
         """The leaf of one item, (...), that says nothing."""
+
+    @property
+    def makes(self) -> bool:
+        """Whether the leaf is made of the item itself: then the data need not have it."""
+        return False
+
+    def made(self, x0: Tensor, rng: np.random.Generator) -> Tensor:
+        """The leaf (B, ...) of items as the model sees them, where it is made of them."""
+        raise NotImplementedError
+
+    def within(self, modality: Modality) -> "Told":
+        """The same, where it must know how raw items become what the model sees."""
+        return self
 
     @abstractmethod
     def encode(self, values: Raw) -> Raw:

@@ -45,6 +45,15 @@ class Telling:
         leaves = {name: one.encode(items.cond[name]) for name, one in self.told.items() if name in items.cond}
         return Items(items.items, {**items.cond, **leaves}, items.windows, items.bucketed) if leaves else items
 
+    @property
+    def makes(self) -> bool:
+        """Whether a condition is made of the items themselves."""
+        return any(one.makes for one in self.told.values())
+
+    def made(self, x0: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The leaves that are made of items as the model sees them, (B, ...)."""
+        return {name: one.made(x0, rng) for name, one in self.told.items() if one.makes}
+
     def leaves(self, values: Mapping[str, Raw], count: int) -> dict[str, Tensor]:
         """Values (count, ...) as the data have them → what is heard; of a condition without values nothing."""
         made = {name: one.encode(values[name]) for name, one in self.told.items() if name in values}
@@ -94,10 +103,12 @@ class Telling:
         if len(each) != count:
             what = {"label": "label", self.text: "prompt"}.get(name, f"value of '{name}'")
             raise UserError(f"{len(each)} {what}s for {count} samples: give one {what} for all, or one each")
-        leaf = self._nothing(name, count)
         some = [i for i, one in enumerate(each) if one is not None]
-        if some:
-            leaf[some] = told.encode(np.stack([np.asarray(told.read(each[i])) for i in some]))
+        if not some:
+            return torch.from_numpy(self._nothing(name, count))
+        made = told.encode(np.stack([np.asarray(told.read(each[i])) for i in some]))
+        leaf = np.broadcast_to(self.null(name), (count, *made.shape[1:])).astype(made.dtype)  # fields of any size too
+        leaf[some] = made
         return torch.from_numpy(leaf)
 
     def _nothing(self, name: str, count: int) -> Raw:

@@ -86,12 +86,12 @@ def fields(heard: Mapping[str, Heard]) -> dict[str, int]:
 
 
 def beside(x: Float[Tensor, "B C *sizes"], cond: Cond, counts: Mapping[str, int]) -> Float[Tensor, "B D *sizes"]:
-    """x with the fields that are told along its channels; zeros where one is not."""
+    """x with the fields that are told along its channels; zeros where one is not. A field of size 1 is spread out."""
     if not counts:
         return x
     told = [
-        cond[name].to(x.dtype) if name in cond else x.new_zeros(len(x), count, *x.shape[2:])
-        for name, count in counts.items()
+        cond[name].to(x.dtype).expand(-1, -1, *x.shape[2:]) if name in cond else x.new_zeros(len(x), n, *x.shape[2:])
+        for name, n in counts.items()
     ]
     return torch.cat((x, *told), dim=1)
 

@@ -1,7 +1,7 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
 from unnoise.train import checkpoint, history, once, posthoc
-from unnoise.train.augmented import Augmented
+from unnoise.train.augmented import Augmented, Shown
 from unnoise.train.bound import Bound
 from unnoise.train.buckets import Bucketed, feed
 from unnoise.train.checkpoint import Checkpoint
@@ -52,6 +52,7 @@ __all__ = [
     "Objective",
     "Power",
     "Regression",
+    "Shown",
     "Shuffled",
     "Tick",
     "TrainConfig",

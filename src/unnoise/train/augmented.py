@@ -1,11 +1,11 @@
-"""A feed whose items are augmented, and whose conditions say how."""
+"""Feeds around a feed: items augmented, whose conditions say how; and conditions made of the items themselves."""
 
 from dataclasses import dataclass
 
 from unnoise import rng
 from unnoise.augment import Augment
 from unnoise.tensor import Tensor
-from unnoise.train.order import Feed
+from unnoise.train.order import Feed, Made
 
 
 @dataclass(frozen=True)
@@ -22,4 +22,17 @@ class Augmented:
         return x0, {**cond, "augment": told} if self.augment.width else cond
 
 
-__all__ = ["Augmented"]
+@dataclass(frozen=True)
+class Shown:
+    """The feed within, with conditions that are made of the items themselves: a function of (seed, first item)."""
+
+    feed: Feed
+    made: Made
+    seed: int = 0
+
+    def __call__(self, first: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        x0, cond = self.feed(first, size)
+        return x0, {**cond, **self.made(x0, rng.host(self.seed, "made", first))}
+
+
+__all__ = ["Augmented", "Shown"]

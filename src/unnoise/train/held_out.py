@@ -11,7 +11,7 @@ from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.tensor import Array, Cond, Float, Tensor, align
 from unnoise.train.labels import Classification
 from unnoise.train.objective import Regression, average
-from unnoise.train.order import Encode, tensors
+from unnoise.train.order import Encode, Made, tensors
 
 
 class ByLevel(NamedTuple):
@@ -58,10 +58,11 @@ class HeldOut:
         seed: int = 0,
         device: torch.device | str = "cpu",
         truth: Denoiser | None = None,
+        made: Made | None = None,
     ):
         """limit: of the items, the first so many, each costing 2·repeats answers of the network.
 
-        truth: the posterior mean in closed form, where it is known.
+        truth: the posterior mean in closed form, where it is known; made: of x0, conditions that are made of it.
         """
         if len(items) == 0:
             raise ValueError("there is no item held out")
@@ -74,7 +75,8 @@ class HeldOut:
         # Neighbours in the list take levels far apart; over the list each level comes equally often.
         self._bin = np.arange(len(which)) * _stride(levels) % levels
         rows = torch.from_numpy(which)
-        self._cond = {name: leaf[rows].to(device) for name, leaf in tensors(cond).items()}
+        known = tensors(cond) | ({} if made is None else made(x0.cpu(), rng.host(seed, "held out", "made")))
+        self._cond = {name: leaf[rows].to(device) for name, leaf in known.items()}
         self._x0 = x0[rows.to(x0.device)]
         generator = rng.generator(seed, "held out", "noise")
         self._noise = torch.randn(self._x0.shape, generator=generator).to(self._x0)

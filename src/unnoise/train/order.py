@@ -12,6 +12,7 @@ from unnoise.tensor import Tensor, send
 
 CPU = torch.device("cpu")
 Encode = Callable[[Any, np.random.Generator], Tensor]
+Made = Callable[[Tensor, np.random.Generator], dict[str, Tensor]]  # of x0 (B, ...), leaves that are made of it
 
 
 @runtime_checkable
@@ -68,4 +69,4 @@ def tensors(cond: Any, device: torch.device = CPU) -> dict[str, Tensor]:
     }
 
 
-__all__ = ["Encode", "Feed", "Shuffled", "tensors"]
+__all__ = ["Encode", "Feed", "Made", "Shuffled", "tensors"]

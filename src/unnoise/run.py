@@ -12,7 +12,7 @@ import torch
 from unnoise import rng
 from unnoise.adapting import around
 from unnoise.config import UserError, choose, nearest
-from unnoise.data import World
+from unnoise.data import Scenes, World
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.denoise.variance import Learned, chain_of
 from unnoise.distill import Tuned
@@ -21,7 +21,7 @@ from unnoise.folder import RECIPE, SNAPSHOTS, Folder, read
 from unnoise.guide import Guidance, guided, nodes, plain, words
 from unnoise.loop import Adaptive, Done, Engine, Event, Failed, Job, Sampling, adaptive, generate, sample
 from unnoise.loop.inversion import begin
-from unnoise.metrics import Features, Measure, Protocol, protocol
+from unnoise.metrics import Features, Following, Measure, Protocol, following, protocol
 from unnoise.metrics.bound import bound
 from unnoise.metrics.excess import Excess, excess
 from unnoise.metrics.likelihood import EXACT, Likelihood, by_flow
@@ -373,6 +373,13 @@ class Run(Folder):
         raw, values = held_out.take(np.resize(np.arange(len(held_out)), count))
         made = telling.made(self.recipe.modality.encode(raw), rng.host("some")) if telling.makes else {}
         return telling.leaves(values, count) | made
+
+    def following(self, prompts: int = 250, each: int = 2) -> Following | None:
+        """How it is seen whether samples follow what they are told; None where that cannot be read off a picture."""
+        told, source = self.recipe.telling.told, self.recipe.source
+        if not isinstance(source, Scenes) or not told.keys() & {"text", *source.values}:
+            return None
+        return following(source, prompts, each)
 
     def measure(self, rules: Protocol, x: Tensor) -> list[Measure]:
         """The table for samples (draws·count, ...), told as `like` has it."""

@@ -10,6 +10,8 @@ from unnoise.cli.options import Device, Folder, Grid, Guidance, Json, Pairs, Sam
 from unnoise.cli.speak import Meter, say, span, table, tell
 from unnoise.config import UserError
 
+PROMPTS = 250  # whose following is told, unless one says otherwise
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -32,6 +34,9 @@ def evaluate(
         int | None,
         typer.Option(help="Samples in a draw, and real items they stand against; the protocol's if silent.", min=1),
     ] = None,
+    prompts: Annotated[
+        int, typer.Option(help="Prompts, and as many never seen, whose following is told where it can be; 0: none.")
+    ] = PROMPTS,
     sampler: Sampler = None,
     steps: Steps = None,
     grid: Grid = None,
@@ -79,18 +84,23 @@ def evaluate(
     reader = None if features is None else asking.features(opened, features, download)
     rules = opened.protocol(against, reader, asking.measures(measures), draws, count)
     _ = rules.reals  # what cannot be asked of the data is told before samples are drawn
-    like = opened.like(rules)
-    total = rules.draws * rules.count
+    like, total = opened.like(rules), rules.draws * rules.count
+    prompted = opened.following(prompts) if prompts else None
+    more = 0 if prompted is None else len(prompted)
+    beside = None if prompted is None else opened.recipe.telling.leaves(prompted.cond, more)
     parts: list[torch.Tensor] = []
     done = 0
-    with Meter("sample", total, "samples", lambda: done) as meter:
-        for part in opened.batches(range(total), plan, like, guidance):
-            parts.append(part.cpu())  # the clock waits for the device
-            done += len(part)
+    with Meter("sample", total + more, "samples", lambda: done) as meter:
+        for count_, told_of in ((total, like), (more, beside)):
+            for part in opened.batches(range(count_), plan, told_of, guidance):
+                parts.append(part.cpu())  # the clock waits for the device
+                done += len(part)
     say(f"measuring against {rules.count:,} items of {against} ...", beside=True)
-    x = torch.cat(parts)
+    x, asked_of = torch.cat(parts).split([total, more])
     told = opened.measure(rules, x)
     sentence = page.verdict(told)
+    if prompted is not None:
+        told += prompted.measure(opened.recipe.modality.quantise(asked_of))
     likely = likelihoods.measure(opened, wanted, against, count)
     record: dict[str, Any] = {
         "run": str(run),
@@ -105,13 +115,14 @@ def evaluate(
         "measures": [measure.to_json() for measure in told],
         **({} if opened.excess is None else {"excess": opened.excess.record()}),
         **({"likelihood": [one.record() for one in likely]} if likely else {}),
-        "samples": total,
+        "samples": total + more,
         "seconds": round(meter.seconds, 2),
         "unnoise": __version__,
     }
     folder = out or run
     metrics = files.put(folder / "metrics.json", text_of.dumps(record, indent=2, allow_nan=False) + "\n")
     asked = {"measures": measures, "features": features, "draws": draws, "count": count}
+    asked |= {"prompts": None if prompts == PROMPTS else prompts}
     asked |= {"likelihood": likelihood, "tolerance": tolerance, "exact": exact}
     words = ["unnoise", "evaluate", str(run), *_flags(options, against, asked, sampler, steps, grid, guidance, ema)]
     made = page.report(opened, rules, told, x, plan, how, meter.seconds, shlex.join(words), guidance, likely)

@@ -12,6 +12,8 @@ from unnoise.config import UserError, choose
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from unnoise.metrics import Measure
+
 plots = typer.Typer(help="Draw schedules, plans, errors, trajectories: a PNG, or an SVG by the file's ending.")
 
 Picture: TypeAlias = Annotated[Path | None, typer.Option(help="The picture's file: .png or .svg.")]
@@ -333,6 +335,57 @@ def bound(
             drawn.append(bounds.Chain(BOUNDED[way], steps, values, errors, noise.tolist(), by_step.tolist()))
     unit = "bits a number" if recipe.modality.whole else "nats a number"
     _save(bounds.bounds(drawn, unit, theme), out, Path(f"bound-{run.resolve().name}.png"))
+
+
+@plots.command()
+def following(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that is told of scenes.")],
+    options: Pairs = None,
+    guidance: Annotated[str, typer.Option(metavar="0,1,2", help="Weights of classifier-free guidance.")] = "0,1,2,3,5",
+    prompts: Annotated[int, typer.Option(help="Prompts, and as many of pairs never seen, twice each.")] = 125,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    grid: Grid = None,
+    out: Picture = None,
+    theme: Theme = "light",
+    device: Device = "auto",
+) -> None:
+    """How well prompts are followed, and how samples of one prompt differ, by weight; the numbers beside, as JSON."""
+    import json
+
+    import numpy as np
+
+    from unnoise import files
+    from unnoise import run as runs
+    from unnoise.cli import asking
+    from unnoise.report import followed
+
+    opened = runs.open(run, asking.device(device))
+    asked = opened.following(prompts)
+    if asked is None:
+        raise UserError(f"{opened.recipe.name} is told of no scenes: whether it follows cannot be read off a picture")
+    try:
+        weights = sorted({float(word) for word in guidance.split(",")})
+    except ValueError:
+        raise UserError(f"weights are numbers with commas between them, such as 0,1,2,5; got '{guidance}'") from None
+    plan, how = asking.plan_of(opened, sampler, steps, grid, options)
+    told = opened.recipe.telling.leaves(asked.cond, len(asked))
+    found: list[list[Measure]] = []
+    done = 0
+    with Meter("sample", len(weights) * len(asked), "samples", lambda: done):
+        for weight in weights:
+            pictures: list[Any] = []
+            for part in opened.batches(range(len(asked)), plan, told, weight):
+                pictures.append(opened.recipe.modality.quantise(part))
+                done += len(part)
+            found.append(asked.measure(np.concatenate(pictures)))
+    title = f"{opened.recipe.name}: {asking.called(how)}, {asked.prompts} prompts"
+    made = followed.by_weight(weights, [{m.name: m for m in rows} for rows in found], title, theme)
+    place = out or opened.folder / "plots" / "following.png"
+    rows = [{"weight": w, **{m.name: m.to_json() for m in of}} for w, of in zip(weights, found, strict=True)]
+    record = {"run": str(run), "weights": opened.weights, "sampler": how, "prompts": asked.prompts, "rows": rows}
+    files.put(place.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    _save(made, place, place)
 
 
 def _tuned(run: Any, evaluations: int, guidance: Any, theme: str) -> "Figure":

@@ -18,6 +18,7 @@ from unnoise.comparison.record import Found, record, table
 from unnoise.comparison.verdict import Judged
 from unnoise.config import UserError, choose
 from unnoise.metrics import Measure
+from unnoise.metrics.following import TEXTS
 from unnoise.nets import count
 from unnoise.report.comparison import Comparison, Cost, Entry, Scale, Value
 from unnoise.report.words import called, figure_of
@@ -28,6 +29,7 @@ JUDGES = {"image": ("two_sample", "frechet")}
 OTHERS = ("sliced_wasserstein",)
 SHARES = ("coverage", "recall", "precision", "label_accuracy")  # of which no good sample lacks the most
 DIVERSITY = ("recall", "coverage")  # the first that is measured; what huddles in the middle of data covers them too
+WITHIN = "variety"  # the diversity beside what prompts are followed by: of samples of one prompt
 RECORD, TABLE, PAGE, SWEEP = "comparison.json", "comparison.csv", "comparison.html", "sweep.yaml"
 
 
@@ -52,7 +54,8 @@ class _Findings:
         entries = self._entries(judge)
         kind: Cost = "multiply_adds_per_sample"
         costs = {entry.name: entry.cost(kind) for entry in entries}
-        wide = next((name for name in DIVERSITY if name in entries[0].values and name != judge), "")
+        first = (WITHIN,) if judge in TEXTS and judge != WITHIN else ()
+        wide = next((name for name in (*first, *DIVERSITY) if name in entries[0].values and name != judge), "")
         cheap, diverse, words = verdict.on_fronts(judged, told, costs, self._judged(wide) if wide else None)
         entries = [
             replace(

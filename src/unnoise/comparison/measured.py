@@ -71,8 +71,13 @@ class Lab:
                 done += len(part)
                 seen(done)
             seconds = (time.perf_counter() - began) / self.samples
+            prompted = run.following()
             x = torch.cat(parts)
             measures = [m.to_json() for m in run.measure(self.rules, x)]
+            if prompted is not None:
+                told_more = run.recipe.telling.leaves(prompted.cond, len(prompted))
+                drawn = torch.cat(list(run.batches(range(len(prompted)), plan, told_more, guidance)))
+                measures += [m.to_json() for m in prompted.measure(run.recipe.modality.quantise(drawn))]
             asked = evaluations(run.guided(guidance), plan, run.recipe.shape, {k: v[:1] for k, v in told_of.items()})
             told = {"of": of, "seconds": seconds, "evaluations": asked, "measures": measures}
             first = x[rows_shown(self.rules, x[0].numel())].cpu().contiguous()

@@ -137,7 +137,7 @@ class Following:
             side = self.source.side
             raise UserError(f"{len(self)} prompts take pictures {(len(self), 3, side, side)}, got {pictures.shape}")
         ours, real = self._values(pictures), self._floors
-        made = [self._row(name, text, ours[name], real[name]) for name, text in _TEXTS.items() if len(ours[name])]
+        made = [self._row(name, text, ours[name], real[name]) for name, text in TEXTS.items() if len(ours[name])]
         if len(ours["unseen_pairs"]):
             made.append(self._gap(ours, real))
         return made
@@ -223,7 +223,7 @@ class Following:
         )
 
 
-_TEXTS = {
+TEXTS = {
     "attributes": "share of what is told of objects (shape, colour, size, place) that is shown",
     "attributes_of_one": "share of what is told of a single object that is shown",
     "attributes_of_two": "share of what is told of two objects that is shown",
@@ -249,4 +249,4 @@ def following(source: Source, prompts: int = 250, each: int = 2, seed: int = 0) 
     return Following(source, prompts, each, seed)
 
 
-__all__ = ["ATTRIBUTES", "Followed", "Following", "follow", "following"]
+__all__ = ["ATTRIBUTES", "TEXTS", "Followed", "Following", "follow", "following"]

@@ -12,11 +12,11 @@ ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
     **dict.fromkeys(["config", "files", "reading", "tensor", "rng", "brownian"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes", "sweeps", "augment"], 1),
-    **dict.fromkeys(["process", "conditions"], 2),
+    **dict.fromkeys(["process", "conditions", "adapt"], 2),
     **dict.fromkeys(["denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "conformance", "distill"], 5),
-    **dict.fromkeys(["recipe", "folder", "run", "training", "tuning"], 6),
+    **dict.fromkeys(["recipe", "folder", "adapting", "run", "training", "tuning"], 6),
     **dict.fromkeys(["advise", "report", "comparison"], 7),
     "serve": 8,
     "cli": 9,
@@ -30,6 +30,9 @@ ORDERED = {
     ("reading", "config"),
     ("reading", "files"),
     ("folder", "recipe"),  # a folder is a recipe with what its training left
+    ("adapting", "folder"),  # parts around a folder's network
+    ("adapting", "recipe"),
+    ("run", "adapting"),
     ("run", "folder"),
     ("run", "recipe"),
     ("training", "recipe"),

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import yaml
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
+from unnoise.adapt import Adapted
 from unnoise.config import UserError
 from unnoise.denoise import NetDenoiser
 from unnoise.recipe import Facts, Recipe, resolve
@@ -21,6 +23,7 @@ from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "metrics.jsonl"
 CLOCK = "clock.jsonl"  # how long training took, tick by tick: no fact of the training, so no part of its record
+BASE, PRIOR = "base.safetensors", "prior.safetensors"  # of a part: the network that it is around, its samples
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 COMPARED = (0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2)  # widths of averages, where they are compared
 BATCH = 8192  # numbers that a batch of samples holds, about: a processor's caches take them
@@ -51,13 +54,23 @@ class Folder:
         """The trained denoiser: the first average of the weights, or the weights where there is none."""
         if self.given is not None:
             return self.given
-        made = self.recipe.denoiser()
+        made = self.fresh()
         fit(made.net.state_dict(), self.tensors, self.checkpoint.path)
         return replace(made, net=made.net.to(self.device).eval().requires_grad_(False))
 
+    def fresh(self) -> NetDenoiser:
+        """The network as the recipe makes it; where a part is trained, around the base that the folder holds."""
+        made = self.recipe.denoiser()
+        if isinstance(made.net, Adapted):
+            fit(made.net.base.state_dict(), _held(self.folder / BASE), self.folder / BASE)
+        return made
+
     @property
     def weights(self) -> str:
-        """SHA-256 of the weights that are sampled from."""
+        """SHA-256 of the weights that are sampled from, and of the parts that were put around them."""
+        if self.given is not None and isinstance(self.given.net, Adapted) and not self.recipe.adapts:
+            around = save(self.given.net.state_dict())
+            return hashlib.sha256(replace(self, given=None).weights.encode() + around).hexdigest()
         stored = self.checkpoint.state["files"].get(f"{self._average}.safetensors")
         return stored["sha256"] if stored else hashlib.sha256(save(self.tensors)).hexdigest()
 
@@ -141,6 +154,14 @@ class Folder:
             seconds += record["seconds"] or 0.0
             found.append((record["items"], seconds))
         return found[1:]
+
+
+def _held(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file beside the checkpoints."""
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def held_out(recipe: Recipe, device: str = "cpu") -> HeldOut:

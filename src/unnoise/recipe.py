@@ -11,11 +11,13 @@ from typing import Any
 import yaml
 
 from unnoise import guide, recipes
+from unnoise.adapt import ADAPTERS, Adapted, Part, Prior
 from unnoise.augment import AUGMENTS, Augment, Nothing
 from unnoise.conditions import CONDITIONS, Condition, Telling
 from unnoise.config import Tables, UserError, build, choose, describe, nearest
 from unnoise.data import SOURCES, Items, Source, settled
 from unnoise.data.patches import BUNDLED
+from unnoise.data.renumbered import Renumbered
 from unnoise.denoise import NetDenoiser
 from unnoise.denoise.closed import Components
 from unnoise.denoise.target import TARGETS, Target
@@ -40,6 +42,8 @@ TABLES: Tables = {
     Gaussian: PROCESSES,
     Schedule: SCHEDULES,
     Net: NETS,
+    Part: ADAPTERS,
+    Prior: {"prior": Prior},
     Target: TARGETS,
     Variance: VARIANCES,
     Objective: OBJECTIVES,
@@ -57,14 +61,17 @@ NODES: dict[str, tuple[Any, Any]] = {
     "augment": (Augment, "nothing"),
     "process": (Gaussian, {"schedule": "cosine"}),
     "net": (Net, None),
+    "adapt": (Part, "nothing"),
     "target": (Target, "velocity"),
     "variance": (Variance, "fixed"),
     "objective": (Objective, {}),
+    "prior": (Prior, {}),
     "train": (TrainConfig, {}),
     "sample": (Sampling, {}),
 }
 
 
+OWN = "own"  # what the part that a run trains is called among others
 RESERVED = ("augment", "mask", "guidance")  # leaves of cond that are told by others
 SMALL = 1024  # numbers of a null that is written down; a larger one is all zeros or made again of its facts
 DEFAULT = {"objective": "regression"}  # what a node is that does not say its kind, though there are several
@@ -120,6 +127,7 @@ class Recipe:
     target: Target
     variance: Variance
     objective: Objective
+    prior: Prior
     train: TrainConfig
     sampling: Sampling
     known: Facts | None = None  # what a run wrote down of its data; else they are asked
@@ -177,6 +185,11 @@ class Recipe:
         return Facts(self.shape, self.classes, nulls, items, digest, known)
 
     @property
+    def adapts(self) -> bool:
+        """Whether a part is trained around a network that stays as it is."""
+        return _adapts(self.nodes)
+
+    @property
     def truth(self) -> Components | None:
         """The exact denoiser, where the law of the data is known in closed form and encoded as it is."""
         plain = isinstance(self.modality, (Points, Array)) and self.modality.mean == 0 and self.modality.scale == 1
@@ -217,6 +230,7 @@ class Recipe:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.key(self.train.seed, "weights") >> 1)
             net, _ = build(Net, self.nodes["net"], TABLES, f"{self.name}: net", _around(self))
+            net, _ = _adapted(self.name, net, self.nodes["adapt"])
         return self.objective.model(net, self.process, self.target, self.variance)
 
     def text(self) -> str:
@@ -305,7 +319,7 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
             raise UserError(f"{name} has no node '{key}'; a recipe names at least data, modality and net")
         if key == "modality":  # `data` stands for what the data say, and is written out once
             node = settled(node, made["data"])
-        if key == "net":  # made when weights are needed; its fields are checked by making it then
+        if key in ("net", "adapt"):  # made when weights are needed; their fields are checked by making them then
             resolved[key] = {"kind": node} if isinstance(node, str) else dict(node)
             continue
         if key == "data" and given is not None:
@@ -324,6 +338,8 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
             if key != "data" or known is None:
                 raise
             made[key], resolved[key] = Gone(name, error), node
+        if key == "data" and known is not None and known.classes and _adapts(nodes):
+            made[key] = Renumbered(made[key], known.classes)
     source, modality = made["data"], made["modality"]
     if known is None and source.raw != modality.name:
         raise UserError(f"{name}: data '{source.name}' is of the modality '{source.raw}', got '{modality.name}'")
@@ -338,6 +354,7 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         target=made["target"],
         variance=made["variance"],
         objective=made["objective"],
+        prior=made["prior"],
         train=made["train"],
         sampling=made["sample"],
         known=known,
@@ -357,6 +374,7 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         recipe.objective.beside(net)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
+    _, resolved["adapt"] = _adapted(name, net, resolved["adapt"])
     return recipe
 
 
@@ -388,6 +406,18 @@ def _around(recipe: Recipe) -> dict[str, Any]:
         known["classes"] = label.count
         del heard["label"]
     return {**known, "heard": heard, "answers": answers}
+
+
+def _adapts(nodes: Mapping[str, Any]) -> bool:
+    """Whether a part is trained around a frozen network."""
+    node = nodes.get("adapt", "nothing")
+    return (node.get("kind") if isinstance(node, Mapping) else node) != "nothing"
+
+
+def _adapted(name: str, net: Net, node: Any) -> tuple[Net, dict[str, Any]]:
+    """The network with the part around it that the node `adapt` describes, and that node with its defaults."""
+    part, resolved = build(Part, node, TABLES, f"{name}: adapt", {"base": net})
+    return (net if part is None else Adapted(net, {OWN: part})), resolved
 
 
 def _absolute(node: Any) -> Any:

@@ -7,13 +7,32 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load as unpack
+from safetensors.torch import save
+
 from unnoise import files
+from unnoise.adapt import Adapted, Preserved, store
 from unnoise.augment import Nothing
 from unnoise.config import UserError
-from unnoise.folder import CHECKPOINTS, CLOCK, FACTS, METRICS, ORIGIN, RECIPE, SNAPSHOTS, facts, held_out, read
+from unnoise.folder import (
+    BASE,
+    CHECKPOINTS,
+    CLOCK,
+    FACTS,
+    METRICS,
+    ORIGIN,
+    PRIOR,
+    RECIPE,
+    SNAPSHOTS,
+    facts,
+    held_out,
+    read,
+)
 from unnoise.recipe import Facts, Recipe, load
 from unnoise.run import Run
 from unnoise.run import open as open_run
+from unnoise.tensor import Tensor
 from unnoise.train import (
     Augmented,
     ByLevel,
@@ -30,6 +49,7 @@ from unnoise.train import (
     posthoc,
     trackers,
 )
+from unnoise.train import fit as fit_base
 
 BOOKS = ("workers", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep", "milestone_every")
 
@@ -62,12 +82,20 @@ class Training:
         if stands:
             same(recipe, self.facts, self.folder)
         _refuse_orphans(self.folder)
-        denoiser = recipe.denoiser()
+        if start_from is None and not stands and recipe.adapts:
+            raise UserError(f"{recipe.name} trains a part around a trained network: say whose, with --from RUN")
+        standing = (self.folder / BASE).exists() and stands
+        denoiser = self.run().fresh() if standing else recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
         batches = feed(recipe.telling.items(source.split("train")), modality.encode, recipe.train.seed)
         if not isinstance(recipe.augment, Nothing):
             batches = Augmented(batches, recipe.augment, recipe.train.seed)
+        self._prior = _prior(recipe, self.folder, stands, start_from)
+        if self._prior:
+            told = {k: v for k, v in self._prior.items() if k != "x0"}
+            drawn, share = self._prior["x0"], recipe.prior.share
+            batches = Preserved(batches, drawn, told, recipe.nulls, share, recipe.train.seed)
         if recipe.telling.makes:  # after the augmentation: of what the network is to draw
             batches = Shown(batches, recipe.telling.made, recipe.train.seed)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
@@ -113,6 +141,10 @@ class Training:
             elif not (self.folder / RECIPE).exists():  # what a start that was cut off may have left
                 files.drop(self.folder / CHECKPOINTS / f"{0:012d}")
                 (self.folder / ORIGIN).unlink(missing_ok=True)
+            if not (self.folder / RECIPE).exists():
+                for name, held in ((BASE, self._base()), (PRIOR, self._prior)):
+                    if held:
+                        files.put(self.folder / name, save(held))
             _put(self.folder / FACTS, json.dumps(asdict(self.facts), indent=2) + "\n")
             _put(self.folder / RECIPE, self.recipe.text())  # the last: now a run stands
             metrics, clock = self.folder / METRICS, self.folder / CLOCK
@@ -138,7 +170,19 @@ class Training:
                     draw(tick)
                 if tick.checkpoint:
                     self.trainer.save(self.folder / CHECKPOINTS)
+                    self._leave_part()
                 yield tick
+
+    def _base(self) -> dict[str, Tensor]:
+        """The frozen weights that a part is trained around; none where the network itself is trained."""
+        net = self.trainer.denoiser.net
+        return dict(net.base.state_dict()) if isinstance(net, Adapted) else {}
+
+    def _leave_part(self) -> None:
+        """Writes the part by itself, as it is sampled from, for other runs of the base to load."""
+        net = self.trainer.best.net
+        if isinstance(net, Adapted):
+            store.write(self.folder / store.FOLDER, net.named[0][1], str((self.origin or {}).get("weights", "")))
 
     def _place(self) -> trackers.Place:
         return trackers.Place(self.folder, self.recipe.name, self.recipe.nodes, self.trainer.items)
@@ -154,6 +198,15 @@ class Training:
     def _begin(self, start_from: str | Path | Run) -> dict[str, Any]:
         """Takes the weights of another run, and says what is to be written down of it."""
         given = start_from if isinstance(start_from, Run) else open_run(start_from)
+        net = self.trainer.denoiser.net
+        if isinstance(net, Adapted):
+            fit_base(net.base.state_dict(), given.tensors, given.folder)
+            net.begin()
+            self.trainer.begin({})  # the averages begin with the part as it is
+            part, whole = net.parameter_count(), sum(p.numel() for p in net.base.parameters())
+            summary = f"the frozen network ({part:,} numbers are trained beside {whole:,})"
+            told = {"run": str(given.folder.resolve()), "items": given.checkpoint.items, "average": given.average}
+            return {**told, "weights": given.weights, "share": part / whole, "summary": summary}
         made = self.trainer.begin(given.tensors)
         if not made.taken:
             raise UserError(f"nothing of {given.folder} fits the network of {self.recipe.name}: {made.left[0]}")
@@ -197,6 +250,23 @@ def fit(
     for _ in training.ticks():
         pass
     return training.run()
+
+
+def _prior(recipe: Recipe, folder: Path, stands: bool, start_from: str | Path | Run | None) -> dict[str, Tensor]:
+    """The samples of the base that are learned again, x0 and their conditions: drawn once, then the folder's."""
+    if not recipe.prior.count or not recipe.prior.share:
+        return {}
+    if stands and (folder / PRIOR).exists():
+        return unpack((folder / PRIOR).read_bytes())
+    if start_from is None:
+        raise UserError(f"{recipe.name}: prior: its samples are drawn from a run, which --from names")
+    given = start_from if isinstance(start_from, Run) else open_run(start_from)
+    if given.recipe.shape != recipe.shape or given.recipe.telling.told != recipe.telling.told:
+        raise UserError(f"{given.folder} draws or is told otherwise than {recipe.name}: it can be no prior")
+    seeds, classes = range(recipe.prior.count), given.recipe.classes
+    label = [i % len(classes) for i in seeds] if classes and "label" in recipe.telling.told else None
+    x0 = torch.cat([part.cpu() for part in given.batches(seeds, label=label)])
+    return {"x0": x0.contiguous(), **{k: v.contiguous() for k, v in given.cond(len(x0), label).items()}}
 
 
 def _refuse_orphans(folder: Path) -> None:

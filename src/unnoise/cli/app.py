@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unnoise.cli.adapt import adapt
 from unnoise.cli.advise import advise
 from unnoise.cli.compare import compare
 from unnoise.cli.conformance import conformance
@@ -39,6 +40,7 @@ for command in (train, sample, evaluate, compare, look, advise, doctor):
 app.add_typer(plots, name="plot")
 app.command()(serve)
 app.command()(tune)
+app.add_typer(adapt, name="adapt")
 app.command()(invert)
 app.command()(recipes)
 app.command()(nets)

@@ -27,6 +27,7 @@ from unnoise.cli.options import (
     Tell,
     Text,
 )
+from unnoise.cli.parts import Worn, worn
 from unnoise.cli.speak import Meter, say
 from unnoise.config import UserError, nearest
 
@@ -45,6 +46,7 @@ def sample(
     grid: Grid = None,
     guidance: Guidance = None,
     ema: Ema = None,
+    lora: Worn = None,
     start: Annotated[
         Path | None, typer.Option(help="Begin at the noise of a file of `unnoise invert`, not at a seed's.")
     ] = None,
@@ -68,7 +70,7 @@ def sample(
     from unnoise.loop import Adaptive, Event, Step
     from unnoise.samplers import Plan
 
-    opened = asking.averaged(runs.open(run, asking.device(device)), ema)
+    opened = worn(asking.averaged(runs.open(run, asking.device(device)), ema), lora)
     if each and pictures.of_points(opened):
         raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
     if between is not None and seeds is not None:
@@ -82,12 +84,20 @@ def sample(
     wanted, given, rows = asking.told(opened, n, seeds, label, text, tell)
     cond, labels, prompts = opened.cond(len(wanted), given), given.get("label"), _prompts(opened, given)
     settings = {"run": str(run), **how, "guidance": guidance, "label": label, "weights": opened.weights[:12]}
-    rest = {"text": text, "tell": tell, "ema": ema, "size": size, "start": start and str(start), "between": between}
+    rest = {
+        "text": text,
+        "tell": tell,
+        "lora": lora,
+        "ema": ema,
+        "size": size,
+        "start": start and str(start),
+        "between": between,
+    }
     settings |= {name: value for name, value in rest.items() if value is not None}
     settings |= {} if begun is not None and not plan.stochastic else {"seeds": list(wanted)}
     named = how if ema is None else {**how, "ema": f"{ema:g}"}
     named = named if size is None else {**named, "size": size}
-    words = [_slug(word) for word in (*(text or ()), *(tell or ()))]
+    words = [_slug(word) for word in (*(text or ()), *(tell or ()), *(lora or ()))]
     path = _path(opened, out, _name(named, starts.whence(start, between, seeds, wanted, rows), label, words, guidance))
     x0 = None if begun is None else starts.each(begun, wanted)
     asked = spent = 0

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from unnoise.cli import parts
 from unnoise.cli.options import Device, Json
+from unnoise.cli.parts import Lora, Prior
 from unnoise.cli.speak import Meter, say, span, tell
 from unnoise.cli.stopping import asked_to_stop
 
@@ -32,6 +34,8 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="A run to fine-tune: begin with its weights that fit.")
     ] = None,
+    lora: Lora = None,
+    prior: Prior = None,
     track: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Tell a tracker as well: tensorboard, wandb, mlflow or trackio; may recur."),
@@ -56,11 +60,14 @@ def train(
         torch.set_num_threads(threads)
     where = device_of(device)
     made = recipe_of(recipe, overrides or (), out, resume, where, yes, dry_run, minutes, json)
+    made = parts.recipe_of(made, start_from, {"lora": lora}, prior, overrides or ())
     folder = out or Path("runs") / made.name
     training = Training(made, folder, resume, where, start_from, track or ())
     trainer, total = training.trainer, made.train.steps * made.train.batch
     flags = {"--out": out, "--device": None if device == "auto" else device, "--threads": threads}
     words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    asked = {"--from": [str(start_from)] if start_from and (lora or prior) else (), "--lora": lora, "--prior": prior}
+    words += [word for flag, given in asked.items() for value in given or () for word in (flag, value)]
     words += [word for name in training.track for word in ("--track", name)]
     again = ["unnoise", "train", recipe, *(overrides or ()), *words, "--resume"]
     facts: dict[str, Any] = {

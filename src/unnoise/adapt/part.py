@@ -1,0 +1,64 @@
+"""What is added to a frozen network: a part that changes its layers, or brings it something to look at or to add."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import nn
+
+from unnoise.nets import Net, Source
+from unnoise.tensor import Cond, Float, Tensor
+
+
+@dataclass
+class Brought:
+    """What a part gives a pass of the network: further sources of each attention, residuals of each joint."""
+
+    sources: list[list[Source]] = field(default_factory=list[list[Source]])
+    residuals: list[Tensor] = field(default_factory=list[Tensor])
+
+    def join(self, other: "Brought") -> "Brought":
+        """Both: sources stand side by side, residuals are summed."""
+        sources, residuals = self.sources or other.sources, self.residuals or other.residuals
+        if self.sources and other.sources:
+            sources = [[*a, *b] for a, b in zip(self.sources, other.sources, strict=True)]
+        if self.residuals and other.residuals:
+            residuals = [a + b for a, b in zip(self.residuals, other.residuals, strict=True)]
+        return Brought(sources, residuals)
+
+
+class Dials:
+    """How strongly each part acts on each item in the pass under way: (B,) or (1,) by name, none where it is silent."""
+
+    def __init__(self) -> None:
+        self.set: dict[str, Tensor] = {}
+
+
+class Part(nn.Module, ABC):
+    """A part by itself: its trained weights, and what must be known to make it again.
+
+    Its weight on each item is cond["<kind>:<name>"], (B,), where that is given.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """The options that make it again around the same network, as plain values."""
+
+    def join(self, base: Net, name: str, dials: Dials) -> None:
+        """Takes its place in a network, once. Most need none."""
+
+    def begin(self, base: Net) -> None:
+        """First weights that depend on the trained network's."""
+
+    def bring(
+        self, base: Net, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond, name: str
+    ) -> Brought:
+        """What it gives a pass: nothing, unless it looks at cond["<leaf>:<name>"]."""
+        return Brought()
+
+
+__all__ = ["Brought", "Dials", "Part"]

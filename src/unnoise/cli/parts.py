@@ -1,0 +1,84 @@
+"""Parts around a frozen network on the command line: what is to be trained, and what is put on for sampling."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from unnoise.cli.options import pairs
+from unnoise.config import UserError
+
+if TYPE_CHECKING:
+    from unnoise.recipe import Recipe
+    from unnoise.run import Run
+
+Lora: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="OPTIONS",
+        help="With --from: train low-rank products around its frozen network: 'rank=8 alpha=8 targets=*attention* "
+        "dropout=0'.",
+    ),
+]
+Prior: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OPTIONS", help="With --from: learn samples of it again beside: 'count=200 share=0.5'."),
+]
+Worn: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora", metavar="PATH[=WEIGHT]", help="Put on a LoRA: a run that trained one, or a file; may recur."
+    ),
+]
+
+
+def node(kind: str, words: Sequence[str]) -> dict[str, Any]:
+    """The node of a part from "rank=8 targets=a,b"; several such are joined."""
+    found: dict[str, Any] = {"kind": kind}
+    for name, value in pairs([word for text in words for word in text.split()]).items():
+        found[name] = [entry.strip() for entry in str(value).split(",")] if name == "targets" else value
+    return found
+
+
+def recipe_of(
+    made: "Recipe",
+    start_from: Path | None,
+    parts: dict[str, list[str] | None],
+    prior: list[str] | None,
+    overrides: Sequence[str],
+) -> "Recipe":
+    """The recipe with the part and the prior that flags ask for; as it is, where they ask for nothing."""
+    from unnoise import adapting
+    from unnoise.recipe import resolve
+    from unnoise.run import open as open_run
+
+    asked = [kind for kind, words in parts.items() if words is not None]
+    if len(asked) > 1:
+        raise UserError(f"one part is trained at a time: --{asked[0]} or --{asked[1]}")
+    flags = [f"--{kind}" for kind in asked] + ["--prior"] * (prior is not None)
+    if not flags:
+        return made
+    if start_from is None:
+        raise UserError(f"{flags[0]} is for a trained network: say whose, with --from RUN")
+    kept = None if prior is None else {k: v for k, v in node("prior", prior).items() if k != "kind"}
+    if asked:
+        words = parts[asked[0]] or []
+        return adapting.recipe_of(made, open_run(start_from), node(asked[0], words), kept, overrides)
+    return resolve(made.name, {**made.nodes, "prior": kept}, made.known, made.source)
+
+
+def worn(run: "Run", words: Sequence[str] | None) -> "Run":
+    """The run with the parts on that words name, such as runs/inverted=0.7."""
+    parts: dict[str | Path, float] = {}
+    for word in words or ():
+        path, equals, weight = word.rpartition("=")
+        try:
+            parts[Path(path if equals else word)] = float(weight) if equals else 1.0
+        except ValueError:
+            raise UserError(f"a LoRA is put on as PATH=WEIGHT, such as runs/inverted=0.7; got '{word}'") from None
+    return run.adapted(parts) if parts else run
+
+
+__all__ = ["Lora", "Prior", "Worn", "node", "recipe_of", "worn"]

@@ -1,7 +1,7 @@
 """Tuned plans beside the best untuned ones: distance to the fine solution, and Fréchet distance, at few evaluations.
 
-    python benchmarks/tuning.py mixture-digits mixture-swissroll [--steps 150]
-    python benchmarks/tuning.py digits=runs/digits shapes=runs/shapes [--items 64 --steps 40 --samples 256]
+    python benchmarks/tuning.py mixture-digits mixture-swissroll
+    python benchmarks/tuning.py digits=runs/digits shapes=runs/shapes [--items 64 --steps 8 --samples 256]
 
 For every subject and 4, 5, 6, 8 and 10 evaluations: every deterministic sampler of the table over every grid that asks
 exactly so often, the twenty nearest to the fine solution of them (found on an eighth of the items, then asked of all);
@@ -18,7 +18,7 @@ import json
 import sys
 import time
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,8 @@ def mixture_digits() -> Case:
     from sklearn.datasets import load_digits
     from sklearn.mixture import GaussianMixture
 
-    x = load_digits().data / 8 - 1
-    fitted = GaussianMixture(30, reg_covar=4e-3, random_state=0).fit(x)
+    x: Any = load_digits(return_X_y=True)[0]
+    fitted: Any = GaussianMixture(30, reg_covar=4e-3, random_state=0).fit(x / 8 - 1)
     process = un.Gaussian(un.schedules.Karras(0.02, 80))
     denoiser = un.exact.Mixture(process, fitted.weights_, fitted.means_.reshape(-1, 1, 8, 8), fitted.covariances_)
     drawn = torch.from_numpy(fitted.sample(20_000)[0]).float().reshape(-1, 1, 8, 8)
@@ -90,8 +90,8 @@ EXACT = {"mixture-digits": mixture_digits, "mixture-swissroll": mixture_swissrol
 
 def features(case: Case, x: Tensor) -> np.ndarray:
     """What the Fréchet distance is taken of: a classifier's, where the protocol has one, else the numbers."""
-    reader = None if case.run is None else case.run.protocol().judge
-    if reader is None:
+    reader = case.run and case.run.protocol().judge
+    if not reader:
         return x.flatten(1).double().numpy()
     return reader.features(case.run.recipe.modality.quantise(x)).astype(np.float64)
 
@@ -136,7 +136,7 @@ def measure(case: Case, how: Tuning, samples: int) -> dict[str, Any]:
     floor = frechet(case, ends)
     rows: list[dict[str, Any]] = []
     for count in COUNTS:
-        few = samples // 8
+        few = max(16, samples // 8)
         first = sorted(race(case.subject, untuned(case, count), seeds[:few], ends[:few]), key=lambda e: e.distance)
         known = [e for e in first[22:] if e.sampler in PUBLISHED]  # the best of each is among the first of these
         names = dict.fromkeys(e.sampler for e in known)
@@ -207,13 +207,12 @@ def page(told: dict[str, Any]) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("subjects", nargs="+")
-    arguments.add_argument("--items", type=int, default=256)
-    arguments.add_argument("--steps", type=int, default=150)
+    arguments.add_argument("--items", type=int, default=512)
+    arguments.add_argument("--steps", type=int, default=12)
     arguments.add_argument("--samples", type=int, default=1000)
-    arguments.add_argument("--lot", type=int, default=64)
     given = arguments.parse_args()
-    how = replace(Tuning(), fit=given.items, choose=max(8, given.items // 2), judge=given.items,
-                  steps=given.steps, lot=given.lot)  # fmt: skip
+    half = max(8, given.items // 2)
+    how = Tuning(fit=given.items, choose=half, judge=half, steps=given.steps)
     place = harness.RESULTS / "tuning.json"
     for word in given.subjects:
         name, _, folder = word.partition("=")

@@ -12,12 +12,14 @@ import torch
 import unnoise as un
 from unnoise.cli import main
 from unnoise.config import UserError
-from unnoise.distill import Head, Law, Subject, Tuned, Tuning, tune
+from unnoise.distill import Head, Law, Subject, Tuned, Tuning, race, tune
 from unnoise.distill import fine as fines
 from unnoise.distill.fit import by_rows
+from unnoise.distill.newton import PULL, Descent, descend, gradient_of
 from unnoise.distill.places import Costs, begun, best, costs
 from unnoise.distill.race import Untuned
 from unnoise.distill.shelf import Shelf
+from unnoise.distill.slopes import slopes
 from unnoise.distill.subject import distance
 from unnoise.distill.table import Fit, known
 from unnoise.distill.tune import Kept
@@ -25,7 +27,7 @@ from unnoise.loop import Engine, Job, sample
 from unnoise.samplers.moments import gaussian_moments
 
 COSINE, KARRAS = un.Gaussian(un.schedules.Cosine()), un.Gaussian(un.schedules.Karras(0.02, 80.0))
-SMALL = Tuning(fit=48, choose=24, judge=48, steps=12, lot=16, fine=32)
+SMALL = Tuning(fit=48, choose=24, judge=48, steps=8, fine=32)
 
 
 def blobs(process, labels=False, seed=0, count=6, size=4):
@@ -245,6 +247,68 @@ def test_rows_by_least_squares_bring_the_way_nearer():
     assert after < 0.7 * before
 
 
+# ---- all numbers at once
+
+
+def shaken(subject, fine, at, headed, seed=0):
+    """A fit some way off its table, so that no offset is at a special place."""
+    table = known(fine.lam[list(at)], float(fine.lam[0]), headed)
+    fit = Fit.at(table, subject.denoiser.process.schedule, subject.law, subject.like)
+    fit.put(0.1 * np.random.default_rng(seed).standard_normal(fit.size))
+    return fit
+
+
+@pytest.mark.parametrize("headed", [False, True])
+@pytest.mark.parametrize("process", [COSINE, KARRAS], ids=["cosine", "karras"])
+def test_slopes_are_those_of_the_sample(process, headed):
+    """Carried along the walk, by every offset: against the derivative that goes back through it."""
+    subject = blobs(process, labels=True)
+    fine = ways(subject, 12)
+    fit = shaken(subject, fine, (5 if headed else 0, 13, 22), headed)
+    y, cond = fine.y[0], subject.cond(0, 12)
+    ends, told = slopes(subject, fit, y, cond)
+    *_, walked = fit.walk(subject.denoiser, y, cond)
+    assert torch.allclose(ends, walked, atol=1e-5)
+    parts = walked.flatten()
+    back = np.stack([fit.flat(torch.autograd.grad(part, fit.parameters, retain_graph=True)) for part in parts], axis=1)
+    off = np.linalg.norm(told.flatten(1).numpy() - back, axis=1)
+    sizes = np.linalg.norm(back, axis=1)
+    assert np.all(off <= 0.01 * sizes + 1e-3 * sizes.max())
+
+
+def test_offsets_come_back_as_they_were_put():
+    subject = blobs(KARRAS)
+    fit = shaken(subject, ways(subject, 8), (0, 9, 16, 27), False)
+    assert fit.flat(fit.parameters) == pytest.approx(0.1 * np.random.default_rng(0).standard_normal(fit.size))
+
+
+def test_the_descent_ends_where_the_distance_has_no_slope():
+    """Far below what rows alone gave; and what is taken is the best on items apart."""
+    subject = blobs(KARRAS)
+    fine = ways(subject, 64)
+    at = best(costs(fine, subject.law), 4).at
+    table = by_rows(subject, known(fine.lam[list(at)], float(fine.lam[0]), False), fine, at)
+    fit, off = Fit.at(table, KARRAS.schedule, subject.law, subject.like), list[float]()
+    apart = subject.seeds("choose", 32)
+    ends = fines.join([part for _, part in fines.solve(subject, apart, 32)]).ends
+
+    def chosen(table):
+        off.append(race.off(subject, table.plan(KARRAS.schedule, subject.law), apart, ends))
+        return off[-1]
+
+    whole, gradient = gradient_of(subject, fit, fine.y[0], fine.ends)
+    steep = np.abs(gradient).max()
+    descent = Descent.begin(fit, 30, chosen(table), whole)
+    told = list(descend(subject, descent, fine.y[0], fine.ends, chosen, 30))
+    assert max(told) < whole
+    assert told[-1] < 0.6 * whole
+    fit.put(descent.at)
+    pull = 2 * PULL * descent.scale * descent.at
+    assert np.abs(gradient_of(subject, fit, fine.y[0], fine.ends)[1] + pull).max() < 0.1 * steep
+    assert descent.least == min(off)
+    assert race.off(subject, descent.found().plan(KARRAS.schedule, subject.law), apart, ends) == descent.least
+
+
 # ---- the whole
 
 
@@ -286,17 +350,16 @@ def test_the_parts_have_no_seed_in_common():
 def test_a_tuned_plan_is_the_same_each_time_and_after_an_interruption():
     """Stopped while fine ways are drawn, and in the midst of the descent: bit for bit the plan of one go."""
     subject = blobs(COSINE)
-    how = replace(SMALL, steps=30)
-    whole = next(told.tuned for told in tune(subject, (4,), how) if told.tuned)
+    whole = next(told.tuned for told in tune(subject, (4,), SMALL) if told.tuned)
     store = Kept()
-    for last in ("fine solution", "4 evaluations: gradients"):
-        for told in tune(subject, (4,), how, store):
-            if told.stage == last and (told.done > 25 or last == "fine solution"):
+    for last in ("fine solution", "4 evaluations: slopes"):
+        for told in tune(subject, (4,), SMALL, store):
+            if told.stage == last and (told.done > 4 or last == "fine solution"):
                 break
     kept = store.get("descent-4-0")
     assert kept is not None
-    assert int(kept["step"]) == 20
-    resumed = list(tune(subject, (4,), how, store))
+    assert 0 < kept["numbers"][-2] < SMALL.steps
+    resumed = list(tune(subject, (4,), SMALL, store))
     assert "fine solution" not in {told.stage for told in resumed}
     assert next(told.tuned for told in resumed if told.tuned).plan == whole.plan
 

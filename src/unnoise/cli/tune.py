@@ -17,10 +17,15 @@ def tune(
         str | None, typer.Option(metavar="W|LEAST-MOST", help="A weight of guidance, or a range of weights.")
     ] = None,
     items: Annotated[
-        int | None, typer.Option(help="Items that plans are fitted to: 256, fewer where a network is large.", min=8)
+        int | None,
+        typer.Option(
+            help="Items to fit to: 512, fewer where a network is large; half as many choose and judge.",
+            min=8,
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps by gradients: 150; 0 is the grid and least squares alone.", min=0)
+        int | None,
+        typer.Option(help="Steps of Gauss and Newton, at most: 12; 0 is least squares alone.", min=0),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Tune plans that are kept already, too.")] = False,
     ema: Ema = None,
@@ -37,7 +42,8 @@ def tune(
     from unnoise.distill import Tuned, Tuning
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
-    given = {"fit": items, "choose": items and max(8, items // 2), "judge": items, "steps": steps}
+    half = items and max(8, items // 2)
+    given = {"fit": items, "choose": half, "judge": half, "steps": steps}
     how = Tuning(**{name: value for name, value in given.items() if value is not None})
     found: list[Tuned] = []
     begun, stages = time.monotonic(), _Stages()

@@ -8,16 +8,18 @@ from unnoise.distill.subject import Subject, distance
 from unnoise.distill.table import Fit, Table
 from unnoise.loop.generate import sample
 from unnoise.samplers import plan
-from unnoise.tensor import Tensor
+from unnoise.tensor import Array, Tensor
 
 ITEMS = 64  # that are followed
-NEAR = 1.1  # times the least noise of the span
-STEPS = 24  # of order three, from each question to the data
+NEAR = 0.5  # of the least step between moments: those as near to a question are left out
 
 
 @torch.no_grad()
-def rows(subject: Subject, table: Table, seeds: list[int], ends: Tensor) -> tuple[float, ...]:
-    """For each question (R,): the mean distance to the ends if the flow is followed exactly from there."""
+def rows(subject: Subject, table: Table, moments: Array, seeds: list[int], ends: Tensor) -> tuple[float, ...]:
+    """For each question (R,): the mean distance to the ends if the flow is followed exactly from there.
+
+    That is by order three over the moments (G,) of lam that the ends were found by: nothing but the plan differs.
+    """
     process, cond = subject.denoiser.process, subject.cond(0, len(seeds))
     top = process.schedule.time(np.array(2 * table.top))
     x = process.prior(subject.shape, seeds, subject.like, float(top), cond)
@@ -25,15 +27,13 @@ def rows(subject: Subject, table: Table, seeds: list[int], ends: Tensor) -> tupl
     fit = Fit.at(table, process.schedule, subject.law, subject.like)
     *asked, _ = fit.walk(subject.denoiser, y, cond, weight_of(subject, cond, y))
     lam = table.lam.tolist()
-    return tuple(_followed(subject, y, at, seeds, ends) for y, at in zip(asked, lam, strict=True))
+    return tuple(_followed(subject, y, at, moments, seeds, ends) for y, at in zip(asked, lam, strict=True))
 
 
-def _followed(subject: Subject, y: Tensor, lam: float, seeds: list[int], ends: Tensor) -> float:
+def _followed(subject: Subject, y: Tensor, lam: float, moments: Array, seeds: list[int], ends: Tensor) -> float:
     process = subject.denoiser.process
-    here, least = float(np.exp(-lam)), process.schedule.span[0]
-    steps = STEPS if here > NEAR * least else 1  # from the end of the span there is one step, onto 0
-    places = np.linspace(here ** (1 / 7), least ** (1 / 7), steps) ** 7  # rho = 7
-    times = np.append(process.schedule.time(-2 * np.log(places)), 0.0)
+    later = moments[moments > lam + NEAR * np.diff(moments).min()]
+    times = np.append(process.schedule.time(2 * np.append(lam, later)), 0.0)
     rest = plan("dpmpp_3m", process, grid=times)
     x = float(process.schedule.alpha(times[:1])[0]) * y
     found = sample(subject.denoiser, rest, subject.shape, seeds, subject.cond(0, len(seeds)), x, subject.like.device)

@@ -6,7 +6,7 @@ With a = 0 and weights of sum 1 it is exact for beliefs that do not change: DDIM
 multistep rule in the data prediction is a choice of w. The last step is onto r = 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,6 +96,37 @@ class Fit:
     def parameters(self) -> list[Tensor]:
         """The three parts."""
         return [self.move, self.stay, self.weights]
+
+    @property
+    def first(self) -> list[int]:
+        """Where each row's offsets begin among all P: its moment's, what it keeps of the state, one for each belief."""
+        return [row * (row + 5) // 2 for row in range(self.table.rows)]
+
+    @property
+    def size(self) -> int:
+        """P, the number of offsets."""
+        return self.table.rows * (self.table.rows + 5) // 2
+
+    def flat(self, parts: Sequence[Tensor]) -> Array:
+        """Three parts in one line (P,), row after row, on the host."""
+        move, stay, weights = (part.detach().double().cpu().numpy() for part in parts)
+        return np.concatenate([[move[i], stay[i], *weights[i, : i + 1]] for i in range(self.table.rows)])
+
+    @torch.no_grad()
+    def put(self, offsets: Array) -> None:
+        """Moves to these offsets (P,)."""
+        N, first = self.table.rows, self.first
+        weights = np.zeros((N, N))
+        for i in range(N):
+            weights[i, : i + 1] = offsets[first[i] + 2 : first[i] + 3 + i]
+        for part, values in zip(self.parameters, (offsets[first], offsets[np.add(first, 1)], weights), strict=True):
+            part.copy_(torch.from_numpy(values))
+
+    def rate(self) -> Array:
+        """By how much each moment moves with its offset (N,)."""
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(self.moments().sum(), [self.move])
+        return found.double().cpu().numpy()
 
     def moments(self) -> Tensor:
         """lam (N,): each between its neighbours; the first stays where x_T is drawn, if there is no head start."""

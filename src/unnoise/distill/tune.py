@@ -14,32 +14,31 @@ import torch
 from unnoise.config import UserError
 from unnoise.distill import budget, fine, places, race
 from unnoise.distill.fine import Fine
-from unnoise.distill.fit import Descent, by_rows, descend, label_of, weight_of
+from unnoise.distill.fit import by_rows, label_of, weight_of
+from unnoise.distill.newton import Descent, descend
 from unnoise.distill.race import Untuned
 from unnoise.distill.subject import Subject
 from unnoise.distill.table import Fit, Table, known
 from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
 
-SAVED = 20  # steps of the descent between two that are kept
-NEARLY = 2.0  # times the least distance: grids that rows bring so near are followed by gradients too
+TRIED = 3  # steps that every way to begin is followed for; the nearest then is followed on
 RACED = 64  # items by which the ancestor is found
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """fit, choose, judge: items of each part; steps: of the descent; lot: items each asks about; fine: steps of the
-    solver that stands for the flow."""
+    """fit, choose, judge: items of each part; steps: of the descent, at most; fine: steps of the solver that stands
+    for the flow."""
 
-    fit: int = 256
-    choose: int = 128
+    fit: int = 512
+    choose: int = 256
     judge: int = 256
-    steps: int = 150
-    lot: int = 64
+    steps: int = 12
     fine: int = fine.STEPS
 
     def __post_init__(self) -> None:
-        least = {"fit": 8, "choose": 8, "judge": 8, "steps": 0, "lot": 1, "fine": 8}
+        least = {"fit": 8, "choose": 8, "judge": 8, "steps": 0, "fine": 8}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise UserError(f"tuning needs {name} of at least {value}, got {getattr(self, name)}")
@@ -165,10 +164,14 @@ def _headed(subject: Subject, ways: Fine) -> Tensor:
 
 def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store) -> Iterator[Told]:
     schedule, weight = subject.denoiser.process.schedule, sum(subject.guidance) / 2
-    choosers, stage = subject.seeds("choose", how.choose), f"{count} evaluations"
+    fitters, choosers = subject.seeds("fit", how.fit), subject.seeds("choose", how.choose)
+    stage = f"{count} evaluations"
 
-    def off(table: Table) -> float:
-        return race.off(subject, table.plan(schedule, subject.law, weight), choosers, parts.choose)
+    def off(table: Table, seeds: list[int] = choosers, ends: Tensor = parts.choose) -> float:
+        return race.off(subject, table.plan(schedule, subject.law, weight), seeds, ends)
+
+    def told(descent: Descent) -> float:  # by all items but those that judge: few numbers are fitted to many
+        return how.fit * descent.fitted + how.choose * descent.least
 
     rivals, few = race.entries(subject, count), min(RACED, how.choose)
     found: list[Untuned] = []
@@ -177,39 +180,38 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
         yield Told(f"{stage}: untuned", len(found), len(rivals), "plans", f"{rival.name} {rival.distance:.4f}")
     ancestor = min(found, key=lambda rival: rival.distance)
 
-    tables: list[Table] = []
-    for costs in parts.costs:
-        at = places.best(costs, count).at
-        begun = known(parts.fine.lam[list(at)], float(parts.fine.lam[0]), at[0] > 0)
-        tables.append(by_rows(subject, begun, parts.fine, at))
-        yield Told(f"{stage}: rows", len(tables), len(parts.costs), "grids")
-    told = {id(table): off(table) for table in tables}
-    least = min(told.values())
-    begun = [table for table in tables if told[id(table)] <= NEARLY * least]
-    fits = list(tables)
-    for place, table in enumerate(begun if how.steps else ()):
-        descent = _descent(subject, table, how, store, f"descent-{count}-{place}")
-        starts, ends = parts.fine.y[0], parts.fine.ends
-        for value in descend(subject, descent, starts, ends, min(how.lot, how.fit)):
-            done, total = descent.step + place * how.steps, len(begun) * how.steps
-            yield Told(f"{stage}: gradients", done, total, "steps", f"distance {value:.4f}")
-            if descent.step % SAVED == 0 or descent.step == how.steps:
-                store.put(f"descent-{count}-{place}", descent.tensors())
-        fits.append(descent.fit.written())
-    best = min(fits, key=off)
+    descents: list[Descent] = []
+    for place in dict.fromkeys(places.best(costs, count).at for costs in parts.costs):
+        begun = known(parts.fine.lam[list(place)], float(parts.fine.lam[0]), place[0] > 0)
+        table = by_rows(subject, begun, parts.fine, place)
+        fit = Fit.at(table, schedule, subject.law, subject.like)
+        descent = Descent.begin(fit, how.steps, off(table), off(table, fitters, parts.fine.ends))
+        descents.append(_resumed(descent, store, f"descent-{count}-{len(descents)}"))
+        yield Told(f"{stage}: rows", len(descents), len(parts.costs), "grids")
+    trial = min(TRIED, how.steps)
+    total = how.steps + (len(descents) - 1) * trial
+    turns = [(place, trial) for place in range(len(descents))]
+    turns.append((-1, how.steps))  # of the one that is nearest then
+    for place, last in turns:
+        place = place if place >= 0 else descents.index(min(descents, key=told))
+        descent = descents[place]
+        for value in descend(subject, descent, parts.fine.y[0], parts.fine.ends, off, last):
+            done = sum(each.step for each in descents)
+            yield Told(f"{stage}: slopes", done, total, "steps", f"distance {value:.4f}")
+            store.put(f"descent-{count}-{place}", descent.tensors())
+    best = min(descents, key=told).found()
 
     judges, made = subject.seeds("judge", how.judge), best.plan(schedule, subject.law, weight)
     after, before = (race.off(subject, plan, judges, parts.judge) for plan in (made, ancestor.plan))
-    spent = budget.rows(subject, best, judges[: budget.ITEMS], parts.judge[: budget.ITEMS])
+    spent = budget.rows(subject, best, parts.fine.lam, judges[: budget.ITEMS], parts.judge[: budget.ITEMS])
     tuned = Tuned(made, ancestor, after, before, (*spent, after), subject.guidance, how.judge)
     fact = f"{after:.4f}, {ancestor.name} {before:.4f}: {after / before:.2f} of it"
     yield Told(stage, 1, 1, "plans", fact, tuned)
 
 
-def _descent(subject: Subject, table: Table, how: Tuning, store: Store, name: str) -> Descent:
-    """From the table, or from where an earlier descent from it was left."""
-    fit = Fit.at(table, subject.denoiser.process.schedule, subject.law, subject.like)
-    descent, kept = Descent.begin(fit, how.steps), store.get(name)
+def _resumed(descent: Descent, store: Store, name: str) -> Descent:
+    """From its table, or from where an earlier descent from it was left."""
+    kept = store.get(name)
     return descent if kept is None else descent.resume(kept)
 
 

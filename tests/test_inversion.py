@@ -257,6 +257,19 @@ def test_inverted_noise_is_a_file_that_sampling_begins_at(here, run, capsys):
     assert np.load("all.npy").shape == (30, 1, 8, 8), "every label of each"
 
 
+def test_the_way_is_told_by_all_that_it_was_found_by(here, capsys):
+    """What stands under another label, guidance or seed is another file, and the next command draws by the same."""
+    words = ["invert", "digits", "test:0", "--steps", "2"]
+    files = [told(capsys, *words, *more)["files"][0] for more in ([], ["--seed", "3"], ["--label", "7"])]
+    assert len(set(files)) == 3
+    capsys.readouterr()
+    assert main([*words, "--guidance", "2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "-w-2" in last
+    assert last.endswith(" --sampler dpmpp_2m --steps 2 --label 0 --guidance 2")
+    assert main([word for word in last.removeprefix("Next: unnoise ").split() if word]) == 0
+
+
 def test_between_two_seeds_stand_their_own_samples(here, capsys):
     told(capsys, "sample", "digits", "--seeds", "3,5", "--label", "2", "--out", "ends.npy")
     told(capsys, "sample", "digits", "--between", "3", "5", "--label", "2", "--out", "line.npy")
@@ -295,10 +308,15 @@ def test_noise_of_another_level_is_not_taken(here, capsys):
         (["sample", "digits", "--between", "0", "1", "--sampler", "ddpm"], "told by their first noise alone"),
         (["sample", "digits", "--between", "0", "1", "--seeds", "0-3"], "leave out --seeds"),
         (["sample", "digits", "--between", "0", "1", "--n", "1"], "at least 2"),
+        (["sample", "digits", "--between", "3", "3"], "between two different noises there is a way"),
+        (["sample", "digits", "--start", "nan.npy"], "nan.npy holds numbers that are not finite"),
+        (["sample", "digits", "--start", "three.npy", "--n", "7"], "three.npy holds 3 beginnings, one for each sample"),
         (["sample", "digits", "--start", "nothing.npy"], "there is no noise at"),
         (["sample", "digits", "--start", "digits/recipe.yaml"], "a .safetensors or .npy file"),
         (["invert", "digits", "test:9999"], "the test part has the items 0 to 539"),
         (["invert", "digits", "tset:0"], "did you mean 'test'?"),
+        (["invert", "digits", "test:"], "items are written test:0-7 or test:1,5,9-12, upwards, got 'test:'"),
+        (["invert", "digits", "nan.npy"], "nan.npy holds numbers that are not finite"),
         (["invert", "digits", "digits/recipe.yaml"], "is no picture that can be read"),
         (["invert", "digits", "test:0", "--sampler", "ddpm"], "ddpm draws"),
         (["invert", "digits", "test:0-3", "--label", "1,2"], "says what the 4 items are"),
@@ -306,6 +324,8 @@ def test_noise_of_another_level_is_not_taken(here, capsys):
     ],
 )
 def test_mistakes_are_told_in_a_line(here, capsys, words, sentence):
+    np.save("nan.npy", np.full((1, 1, 8, 8), np.nan, np.float32))
+    np.save("three.npy", np.zeros((3, 1, 8, 8), np.float32))
     assert main(words) == 2
     said = capsys.readouterr().err.splitlines()
     assert sentence in said[-1]

@@ -80,6 +80,7 @@ WRONG = {
     "evaluate points --likelihood bound --exact 4": "--exact is of the flow",
     "evaluate points --likelihood ode --tolerance 2": "a tolerance lies between 0 and 1, such as 1e-5, got 2.0",
     "evaluate points --likelihood ode --tolerance 1e-9": "float32 keeps no tolerance below 1e-06",
+    "evaluate points --likelihood ode --count 99999999": "test holds 10000 items, fewer than the 99999999 asked",
     "sample points --sampler adaptive --steps 4": "adaptive finds its steps by itself",
     "sample points --sampler adaptive tolerence=1e-5": "did you mean 'tolerance'?",
     "sample points --sampler adaptive tolerance=fine": "tolerance of sampler 'adaptive' is a number, got 'fine'",
@@ -96,13 +97,18 @@ def test_mistakes_are_one_line(place, monkeypatch, capsys, words):
     assert not any("Traceback" in line for line in said)
 
 
-def test_a_generator_has_no_likelihood(tmp_path):
+def test_a_generator_has_no_likelihood(tmp_path, capsys):
     run = un.fit("digits-gan", tmp_path / "gan", "net.width=16", "net.depth=1", "train.items=64", "train.batch=32",
                  "train.warmup=32", "train.validate_every=0")  # fmt: skip
     with pytest.raises(UserError, match="asked once"):
         run.likelihood()
     with pytest.raises(UserError, match="there is no flow to follow"):
         run.sample(4, sampler="adaptive")
+    capsys.readouterr()
+    assert main(["evaluate", str(run.folder), "--likelihood", "ode", "--device", "cpu"]) == 2
+    err = capsys.readouterr().err
+    assert "asked once" in err
+    assert "samples" not in err, "told before anything is drawn"
 
 
 @pytest.mark.slow

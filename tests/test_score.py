@@ -140,6 +140,7 @@ def test_a_start_spread_wide_costs_a_question_and_is_as_wide_as_told():
         ("gaussians8 --level 900", "no level sigma/alpha = 900: it reaches from 0.005 to 20"),
         ("gaussians8 --level 1 --at 3", "two numbers with a comma, such as 0.5,-1; got '3'"),
         ("runs/none --level 1", "none"),
+        ("gaussians8 --out score.txt", "no picture format 'txt'; expected one of: png, svg"),
     ],
 )
 def test_what_no_score_can_be_drawn_of_is_said_in_a_line(words, says, tmp_path, monkeypatch, capsys):

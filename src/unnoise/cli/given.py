@@ -47,6 +47,8 @@ def real(run: Run, word: str) -> tuple[Raw, list[int | str] | None]:
         items, labels = _pictures(run, path), None
     else:
         raise UserError(f"{run.recipe.name} knows arrays: give a .npy file, got {path}")
+    if items.dtype.kind == "f" and not np.isfinite(items).all():
+        raise UserError(f"{path} holds numbers that are not finite, and there is no way back from these")
     if len(items) > MOST:
         raise UserError(f"{path} holds {len(items):,} items, and at most {MOST:,} are taken at one asking")
     return items, labels
@@ -54,7 +56,10 @@ def real(run: Run, word: str) -> tuple[Raw, list[int | str] | None]:
 
 def _own(run: Run, part: str, places: str) -> tuple[Raw, list[int | str] | None]:
     items = run.recipe.source.split(part)
-    wanted = list(seeds(places))
+    try:
+        wanted = list(seeds(places))
+    except UserError:
+        raise UserError(f"items are written {part}:0-7 or {part}:1,5,9-12, upwards, got '{part}:{places}'") from None
     if max(wanted) >= len(items) or len(wanted) > MOST:
         raise UserError(f"the {part} part has the items 0 to {len(items) - 1}, got {places}")
     raw, cond = items.take(wanted)

@@ -1,5 +1,6 @@
 """`unnoise invert`: real things to the noise they would be drawn from, and back, with the error of the way."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,10 +67,11 @@ def invert(
     raw, labels = real(opened, given)
     labels = labels if label is None else _labels(opened, label, len(raw))
     seeds = None if seed is None else range(seed, seed + len(raw))
+    told_by = {"label": label, "w": guidance, "seed": seed, "ema": ema}
+    path = _path(opened, out, f"{_stem(given)}-{asking.filed(settings)}{_filed(told_by)}")
     made = _way(opened, raw, settings, labels, guidance, seeds)
     level = -float(opened.recipe.process.schedule.logsnr(np.array(made.end))) / 2
     facts = {"run": str(run), "given": given, **settings, "labels": labels, "guidance": guidance, "seed": seed}
-    path = _path(opened, out, f"{_stem(given)}-{asking.filed(settings)}")
     written = [noises.save(path, made.noise, {**facts, "level": level, "weights": opened.weights[:12]})]
     title = f"{opened.recipe.name}: {asking.called(settings)}"
     written += _draw(opened, made, path.with_suffix(".png"), title, facts)
@@ -81,7 +83,8 @@ def invert(
     if json:
         tell({**facts, **told, "files": [str(file) for file in written]})
         return
-    say(f"Next: unnoise sample {shlex.quote(str(run))} --start {shlex.quote(str(path))}{_again(settings, labels)}")
+    again = _again(settings, labels, guidance, ema)
+    say(f"Next: unnoise sample {shlex.quote(str(run))} --start {shlex.quote(str(path))}{again}")
 
 
 def _labels(run: "Run", label: str, count: int) -> list[int | str]:
@@ -225,11 +228,26 @@ def _stem(given: str) -> str:
     return given.replace(":", "-").replace(",", "-") if ":" in given else Path(given).stem
 
 
-def _again(settings: dict[str, Any], labels: Sequence[int | str] | None) -> str:
+def _filed(told_by: dict[str, Any]) -> str:
+    """What else the noise was found by, as part of a file's name."""
+    words = (f"-{name}-{_plain(value)}" for name, value in told_by.items() if value is not None)
+    return re.sub(r"[^\w.,=-]+", "-", "".join(words))
+
+
+def _plain(value: Any) -> str:
+    """2 for 2.0; words as they are."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _again(
+    settings: dict[str, Any], labels: Sequence[int | str] | None, guidance: float | str | None, ema: float | None
+) -> str:
     """The options that sample by the same way."""
     words = [f"--{key} {settings[key]}" for key in ("sampler", "steps", "grid") if key in settings]
     told = list(dict.fromkeys(labels or ()))
     words += [f"--label {','.join(map(str, told if len(told) == 1 else labels or ()))}"] if told else []
+    words += [] if guidance is None else [f"--guidance {shlex.quote(_plain(guidance))}"]
+    words += [] if ema is None else [f"--ema {ema:g}"]
     others = (f"{key}={value}" for key, value in settings.items() if key not in ("sampler", "steps", "grid"))
     return " ".join(["", *words, *others])
 

@@ -39,6 +39,8 @@ def measure(run: Any, asked: Wanted, against: str, count: int | None) -> list[An
     from unnoise.loop import Adaptive
     from unnoise.metrics.likelihood import EXACT, TOLERANCE, held_out
 
+    if not asked.ways:
+        return []
     items = held_out(run.recipe.source, against, count).items
     how = Adaptive(asked.tolerance or TOLERANCE)
     exact = EXACT if asked.exact is None else asked.exact

@@ -44,8 +44,11 @@ def load(path: Path, run: Run, plan: Plan | Adaptive) -> Tensor:
         raise UserError(f"{path} cannot be read: it is damaged, or holds no noise of `unnoise invert`") from None
     shape = run.recipe.shape
     x = x[None] if tuple(x.shape) == shape else x
-    if x.ndim != len(shape) + 1 or not len(x) or not torch.isfinite(x).all():
-        raise UserError(f"{path} holds {tuple(x.shape)}, and noise of {run.recipe.name} is (n, {str(shape)[1:-1]})")
+    if x.ndim != len(shape) + 1 or not len(x):
+        wanted = ", ".join(map(str, shape))
+        raise UserError(f"{path} holds {tuple(x.shape)}, and noise of {run.recipe.name} is (n, {wanted})")
+    if not torch.isfinite(x).all():
+        raise UserError(f"{path} holds numbers that are not finite, and nothing can be drawn from these")
     starts = -float(run.recipe.process.schedule.logsnr(np.array(plan.start))) / 2
     if level is not None and abs(level - starts) > APART:
         raise UserError(

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 plots = typer.Typer(help="Draw schedules, plans, errors, trajectories: a PNG, or an SVG by the file's ending.")
 
-Picture: TypeAlias = Annotated[Path | None, typer.Option(help="The picture's file: .png or .svg.")]
+
+def _drawable(out: Path | None) -> Path | None:
+    """A format that cannot be written is told before anything is computed."""
+    if out is not None:
+        choose("picture format", out.suffix.lower().lstrip("."), dict.fromkeys(("png", "svg")))
+    return out
+
+
+Picture: TypeAlias = Annotated[Path | None, typer.Option(help="The picture's file: .png or .svg.", callback=_drawable)]
 Theme: TypeAlias = Annotated[str, typer.Option(help="light or dark.")]
 Schedule: TypeAlias = Annotated[str, typer.Option(help="Noise schedule: linear, cosine, karras, flow ...")]
 

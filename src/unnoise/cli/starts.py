@@ -34,7 +34,11 @@ def noise(
     found = None if start is None else noises.load(start, run, plan)
     if between is None:
         assert found is not None
+        if n is not None and len(found) > 1 and n != len(found):
+            raise UserError(f"{start} holds {len(found)} beginnings, one for each sample: leave out --n {n}")
         return found
+    if between[0] == between[1]:
+        raise UserError(f"between two different noises there is a way, got --between {between[0]} {between[1]}")
     count = n or (CURVE if run.recipe.modality.name == "points" else STRIP)
     if found is not None:
         if not all(0 <= place < len(found) for place in between):

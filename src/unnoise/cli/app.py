@@ -21,6 +21,7 @@ from unnoise.cli.measure import measure
 from unnoise.cli.nets import nets
 from unnoise.cli.plot import plots
 from unnoise.cli.recipes import recipes
+from unnoise.cli.redo import redo
 from unnoise.cli.sample import sample
 from unnoise.cli.serve import serve
 from unnoise.cli.statistics import statistics
@@ -38,6 +39,7 @@ app = typer.Typer(
 for command in (train, sample, evaluate, compare, look, advise, doctor):
     app.command()(command)
 app.add_typer(plots, name="plot")
+app.command()(redo)
 app.command()(serve)
 app.command()(tune)
 app.add_typer(adapt, name="adapt")

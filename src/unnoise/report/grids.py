@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from unnoise import files
 from unnoise.config import UserError
+from unnoise.report import synthetic
 from unnoise.report.style import THEMES
 
 Picture: TypeAlias = Image.Image | np.ndarray | bytes
@@ -151,9 +152,11 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def png(item: Picture, settings: Mapping[str, Any] | None = None) -> bytes:
-    """The image as PNG; `settings` stand inside as JSON in the text chunk "unnoise"."""
+    """The image as PNG; `settings` stand inside as JSON in the text chunk "unnoise", and so does the mark that it is
+    drawn by a model: into a picture that was given, where they name an "image"."""
     info = PngImagePlugin.PngInfo()
     if settings is not None:
+        info.add_itxt(synthetic.KEYWORD, synthetic.packet(edited="image" in settings))
         info.add_text(CHUNK, json.dumps(dict(settings), allow_nan=False))  # ASCII, as tEXt wants it
     buffer = io.BytesIO()
     image(item).save(buffer, "PNG", pnginfo=info, optimize=True)

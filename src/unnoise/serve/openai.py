@@ -58,8 +58,9 @@ class Generation(BaseModel):
         width, _, height = ("", "", "") if self.size == "auto" else self.size.partition("x")
         return JobRequest(
             model=self.model, samples=None if self.seeds and self.n == 1 else self.n, seeds=self.seeds or None,
-            label=prompted(run, self.prompt), size=f"{height}x{width}" if width else None, sampler=self.sampler,
+            size=f"{height}x{width}" if width else None, sampler=self.sampler,
             steps=self.steps, guidance=self.guidance, strength=self.strength, deadline=self.deadline,
+            **prompted(run, self.prompt),
         )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -143,7 +144,11 @@ async def _answer(
     _, run = service.models.entry(asked.model)
     if run.recipe.modality.name != "image":
         raise wrong(f"{run.recipe.name} draws no pictures: ask POST /v1/jobs for its numbers")
-    track, _ = await service.accept(asked.job(run), owner, None, image, mask)
+    try:
+        job = asked.job(run)
+    except ValidationError as error:
+        raise Refused(422, "invalid_request", f"prompt: {error.errors()[0]['msg']}") from None
+    track, _ = await service.accept(job, owner, None, image, mask)
     request.state.job = track.job
     if asked.stream:
         made = _stream(request, service, track, kind, asked.partial_images)

@@ -16,7 +16,7 @@ from unnoise.run import Run
 from unnoise.samplers import SAMPLERS, Plan
 from unnoise.samplers import plan as write
 from unnoise.samplers.grid import times
-from unnoise.serve.conditions import check_guides, told
+from unnoise.serve.conditions import each, told
 from unnoise.serve.refusals import wrong
 from unnoise.serve.schema import JobRequest
 from unnoise.serve.settings import Settings
@@ -55,10 +55,8 @@ def order(
     strength = asked.strength or (BESIDE if image is not None and mask is None else 1.0)
     sampling, plan = _plan(run, asked, strength, limits)
     guidance = recipe.sampling.guidance if asked.guidance is None else asked.guidance
-    if asked.guidance is not None:
-        check_guides(guidance)
     recipe.check_guidance(guidance)
-    cond = told(run, asked.label, len(seeds))
+    cond = told(run, asked, len(seeds))
     weight = _weight(guidance)
     guides = words(guidance) if weight is None else WEIGHTED
     rows = plan.rows * (1 if guides == WEIGHTED and weight == 1 else 2)
@@ -91,11 +89,8 @@ def order(
         "evaluations": rows,
         **given,
     }
-    labels = asked.label if isinstance(asked.label, list) else [asked.label] * len(seeds)
-    each = [{"seed": seed, "label": label} for seed, label in zip(seeds, labels, strict=True)]
-    return Order(
-        plan, shape, tuple(seeds), cond, start, guides, rows, _said(settings), tuple(_said(own) for own in each)
-    )
+    own = [{"seed": seed, **said} for seed, said in zip(seeds, each(run, asked, len(seeds)), strict=True)]
+    return Order(plan, shape, tuple(seeds), cond, start, guides, rows, _said(settings), tuple(own))
 
 
 def _said(settings: dict[str, Any]) -> dict[str, Any]:

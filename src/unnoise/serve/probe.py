@@ -69,8 +69,8 @@ def bits_of(run: Run, kept: Path | None = None, most: int = MOST) -> Bits:
         known = _best(answers, seconds)
         if kept is not None:
             _remember(kept, _key(run, most), known)
-    where = torch.cuda.get_device_name(run.device) if run.device.startswith("cuda") else _processor(run.device)
-    return Bits(tuple(known), where, torch.__version__, torch.get_num_threads(), tuple(seconds[size] for size in known))
+    took = tuple(seconds[size] for size in known)
+    return Bits(tuple(known), where(run.device), torch.__version__, torch.get_num_threads(), took)
 
 
 def _best(answers: dict[int, Tensor], seconds: dict[int, float]) -> list[int]:
@@ -131,14 +131,16 @@ def _seconds(ask: _Asks, size: int) -> float:
     return min(took)
 
 
-def _processor(device: str) -> str:
-    """The instructions that a processor's libraries choose their paths by."""
+def where(device: str) -> str:
+    """What of a device its bits depend on: its name, of a processor the instructions that libraries choose by."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
     return f"{device} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _key(run: Run, most: int) -> str:
     facts = [most, run.recipe.nodes["net"], run.recipe.shape, run.device, torch.__version__, torch.get_num_threads()]
-    return sha256(json.dumps([*facts, _processor(run.device)], default=str).encode()).hexdigest()[:16]
+    return sha256(json.dumps([*facts, where(run.device)], default=str).encode()).hexdigest()[:16]
 
 
 def _remembered(path: Path, key: str) -> list[int] | None:
@@ -157,4 +159,4 @@ def _remember(path: Path, key: str, sizes: list[int]) -> None:
     files.put(path, json.dumps({**before, key: sizes}))
 
 
-__all__ = ["MOST", "SIZES", "Bits", "bits_of"]
+__all__ = ["MOST", "SIZES", "Bits", "bits_of", "where"]

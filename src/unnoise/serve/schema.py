@@ -17,6 +17,9 @@ Guidance: TypeAlias = (
     Annotated[float, Field(allow_inf_nan=False, ge=-100, le=100)]
     | Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_ =.,+\-\[\]]*$")]
 )
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=4000)]
+Condition: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_ -]{1,64}$")]
+Value: TypeAlias = Annotated[float, Field(allow_inf_nan=False)] | Word
 Format: TypeAlias = Literal["png", "npy", "zip"]
 
 
@@ -35,7 +38,15 @@ class JobRequest(BaseModel):
         default_factory=dict, max_length=16, description="The sampler's own, such as eta."
     )
     guidance: Guidance | None = Field(None, description="A weight, 1: none; or guides, 'apg weight=4 + dynamic'.")
-    label: Label | list[Label] | None = Field(None, description="One for all samples, or one each, by name or number.")
+    label: Label | list[Label] | None = Field(
+        None, description="One for all samples, or one each, by name or number."
+    )
+    text: Text | list[Text] | None = Field(None, description="A prompt for all samples, or one each.")
+    tell: dict[Condition, Value | list[Value | None]] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Of each other condition by its name: a number, a word, or several.",
+    )
     size: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}x[0-9]{1,4}$")] | None = Field(
         None, description="HEIGHTxWIDTH, of models that draw any size."
     )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from unnoise.config import UserError
 from unnoise.run import Run
 from unnoise.serve import logs
+from unnoise.serve.conditions import check_guides
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.models import Models
 from unnoise.serve.order import Order, order
@@ -147,6 +148,8 @@ class Service:
 
     def _order(self, run: Run, asked: JobRequest, image: bytes | None, mask: bytes | None) -> Order:
         try:
+            if asked.guidance is not None:
+                check_guides(asked.guidance)
             return order(run, asked, asked.seeds or [], image, mask, self.settings)
         except UserError as error:
             raise wrong(str(error)) from None

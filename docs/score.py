@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/score.md, ten minutes on one thread: python docs/score.py [FOLDER OF RUNS]."""
+"""Draws the pictures of docs/score.md, a quarter of an hour on one thread: python docs/score.py [FOLDER OF RUNS]."""
 
 import sys
 import tempfile
@@ -20,7 +20,6 @@ HERE = Path(__file__).parent
 SIGMAS = {0.02: 500_000, 0.1: 1_000_000, 0.5: 500_000}  # one at a time, and the items it is trained on
 WIDTH = 1.0  # of the start, where there is one sigma
 DRAWN = 2000
-FEW = 20_000  # items that the digits shown have seen: a sixth of the recipes'
 REVERSED = {
     "langevin": {},
     "euler_maruyama": {"steps": 100, "grid": "time"},
@@ -101,12 +100,13 @@ def fields(all_runs: dict[str, Run]) -> None:
 
 
 def digits(folder: Path) -> None:
-    """Digits by annealed Langevin dynamics and by the reverse SDE, early in training."""
+    """Digits by annealed Langevin dynamics, by the reverse SDE, and by its probability flow; judged by benchmarks/."""
     rows: dict[str, list[grids.Picture]] = {}
-    for recipe, samplers in (("digits-ncsn", ("langevin",)), ("digits-ve", ("predictor_corrector", "euler_maruyama"))):
-        run = trained(folder, f"{recipe}-short", recipe, f"train.items={FEW}")
+    drawn_by = {"digits-ncsn": ("langevin",), "digits-ve": ("predictor_corrector", "euler_maruyama", "dpmpp_2m")}
+    for recipe, samplers in drawn_by.items():
+        run = trained(folder, recipe, recipe)
         for sampler in samplers:
-            how = REVERSED[sampler] if sampler == "euler_maruyama" else {}
+            how = {} if sampler == run.recipe.sampling.sampler else REVERSED[sampler]
             x = run.sample(sampler=sampler, seeds=range(20), label=[*range(10)] * 2, raw=False, **how)  # type: ignore[arg-type]
             rows[f"{recipe.removeprefix('digits-')}: {sampler}"] = list(run.recipe.modality.show(x))
     grids.save(grids.class_rows(rows), HERE / "score-digits.png")

@@ -9,8 +9,8 @@ those that are published as the best without training (iPNDM-4, UniPC-3, DPM-Sol
 that suits it best); and the tuned plan.
 Distances are means of |x − fine|/sqrt(d) over items whose seeds have no part in tuning, nor in the choice of anything
 else; the untuned pairs are ranked on these very items, which favours them. Subjects are two exact mixtures, whose
-denoiser is a closed form, and folders of runs. Writes results/tuning.json, one entry for each subject, the table of
-docs/tuning.md, and for runs of pictures samples of 5 evaluations.
+denoiser is a closed form, and folders of runs. Writes results/tuning.json as it goes, one entry for each subject, the
+table of docs/tuning.md, and for runs of pictures samples of 5 evaluations.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import json
 import sys
 import time
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from unnoise.distill import Law, Subject, Tuned, Tuning, tune
 from unnoise.distill.fine import join, solve
 from unnoise.distill.race import Untuned, entries, race
 from unnoise.distill.subject import distance
+from unnoise.distill.tune import Kept
 from unnoise.metrics.statistics import Statistics
 from unnoise.samplers import SAMPLERS, Plan
 from unnoise.tuning import about
@@ -51,6 +53,7 @@ class Case:
     subject: Subject
     real: Tensor
     run: Any = None
+    store: Kept = field(default_factory=Kept)
 
 
 def mixture_digits() -> Case:
@@ -110,14 +113,14 @@ def untuned(case: Case, count: int) -> list[Untuned]:
     return entries(case.subject, count, names, GRIDS)
 
 
-def fitted(case: Case, how: Tuning) -> dict[int, Tuned]:
-    """The tuned plans: those of a run stand in its folder."""
+def fitted(case: Case, count: int, how: Tuning) -> Tuned:
+    """The tuned plan: that of a run stands in its folder."""
     if case.run is None:
-        return {told.tuned.plan.rows: told.tuned for told in tune(case.subject, COUNTS, how) if told.tuned}
-    for told in tuned_to(case.run, COUNTS, how=how):
+        return next(told.tuned for told in tune(case.subject, (count,), how, case.store) if told.tuned)
+    for told in tuned_to(case.run, (count,), how=how):
         if told.tuned:
             print(f"{case.name}: {told.stage}: {told.fact}", file=sys.stderr, flush=True)
-    return {count: case.run.tuned(count) for count in COUNTS}
+    return case.run.tuned(count)
 
 
 def asked(case: Case, entry: Untuned, seeds: list[int], ends: Tensor) -> dict[str, Any]:
@@ -127,39 +130,49 @@ def asked(case: Case, entry: Untuned, seeds: list[int], ends: Tensor) -> dict[st
     return {"sampler": entry.sampler, "grid": entry.grid, "distance": off, "frechet": frechet(case, drawn)}
 
 
-def measure(case: Case, how: Tuning, samples: int) -> dict[str, Any]:
-    begun = time.process_time()
-    plans = fitted(case, how)
-    seconds = time.process_time() - begun
+def measure(case: Case, counts: list[int], how: Tuning, samples: int) -> Iterator[dict[str, Any]]:
+    """What is known after each number of evaluations."""
     seeds = case.subject.seeds(SEED, samples)
     ends = join([part for _, part in solve(case.subject, seeds)]).ends.cpu()
     floor = frechet(case, ends)
-    rows: list[dict[str, Any]] = []
-    for count in COUNTS:
-        few = max(16, samples // 8)
-        first = sorted(race(case.subject, untuned(case, count), seeds[:few], ends[:few]), key=lambda e: e.distance)
-        known = [e for e in first[22:] if e.sampler in PUBLISHED]  # the best of each is among the first of these
-        names = dict.fromkeys(e.sampler for e in known)
-        known = [next(e for e in known if e.sampler == name) for name in names]
-        ranked = sorted((asked(case, e, seeds, ends) for e in [*first[:22], *known]), key=lambda e: e["distance"])
-        twenty = ranked[:20]
-        drawn = draw(case, plans[count].plan, seeds)
-        off = float(distance(drawn, ends).mean())
-        own = {"distance": off, "frechet": frechet(case, drawn), "budget": plans[count].budget,
-               "head": plans[count].plan.head is not None, "memories": plans[count].plan.memories}  # fmt: skip
-        published = {name: next(e for e in ranked if e["sampler"] == name) for name in PUBLISHED
-                     if any(e["sampler"] == name for e in ranked)}  # fmt: skip
-        best = twenty[0]
-        row = {"evaluations": count, "tuned": own, "share": off / best["distance"], "untuned": twenty,
-               "published": published, "least_frechet": min(e["frechet"] for e in twenty)}  # fmt: skip
-        rows.append(row)
-        print(f"{case.name} at {count}: {off:.4f}, {best['sampler']} over {best['grid']} {best['distance']:.4f}: "
-              f"{row['share']:.2f}; Fréchet {own['frechet']:.3f}, {best['frechet']:.3f}, fine {floor:.3f}",
-              flush=True)  # fmt: skip
-    if case.run is not None:
-        picture(case, plans[5].plan, rows[COUNTS.index(5)])
-    return {"rows": rows, "fine_frechet": floor, "seconds_of_tuning": seconds, "samples": samples,
-            "settings": asdict(how)}  # fmt: skip
+    for count in counts:
+        begun = time.process_time()
+        plan = fitted(case, count, how)
+        seconds = time.process_time() - begun
+        found = compared(case, plan, seeds, ends)
+        row: dict[str, Any] = {"evaluations": count, **found, "seconds_of_tuning": seconds}
+        own, best = row["tuned"], row["untuned"][0]
+        print(f"{case.name} at {count}: {own['distance']:.4f}, {best['sampler']} over {best['grid']} "
+              f"{best['distance']:.4f}: {row['share']:.3f}; Fréchet {own['frechet']:.3f}, {best['frechet']:.3f}, "
+              f"fine {floor:.3f}", flush=True)  # fmt: skip
+        if case.run is not None and count == 5:
+            picture(case, plan.plan, row)
+        yield {"rows": [row], "fine_frechet": floor, "samples": samples, "settings": asdict(how)}
+
+
+def compared(case: Case, plan: Tuned, seeds: list[int], ends: Tensor) -> dict[str, Any]:
+    """A tuned plan beside the untuned pairs."""
+    few = max(16, len(seeds) // 8)
+    entries = race(case.subject, untuned(case, plan.plan.rows), seeds[:few], ends[:few])
+    first = sorted(entries, key=lambda e: e.distance)
+    known = {e.sampler: e for e in reversed(first[22:]) if e.sampler in PUBLISHED}  # of each, the nearest
+    ranked = [asked(case, e, seeds, ends) for e in [*first[:22], *known.values()]]
+    ranked.sort(key=lambda e: e["distance"])
+    drawn = draw(case, plan.plan, seeds)
+    off = float(distance(drawn, ends).mean())
+    own = {"distance": off, "frechet": frechet(case, drawn), "budget": plan.budget,
+           "head": plan.plan.head is not None, "memories": plan.plan.memories}  # fmt: skip
+    published = {name: next(e for e in ranked if e["sampler"] == name) for name in PUBLISHED
+                 if any(e["sampler"] == name for e in ranked)}  # fmt: skip
+    return {"tuned": own, "share": off / ranked[0]["distance"], "untuned": ranked[:20], "published": published,
+            "least_frechet": min(e["frechet"] for e in ranked[:20])}  # fmt: skip
+
+
+def joined(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+    """Rows of several goes at one subject, if they were measured alike."""
+    same = before is not None and all(before[key] == after[key] for key in ("samples", "settings"))
+    counts = {row["evaluations"]: row for row in (*(before["rows"] if before and same else ()), *after["rows"])}
+    return {**after, "rows": [counts[count] for count in sorted(counts)]}
 
 
 def picture(case: Case, plan: Plan, row: dict[str, Any]) -> None:
@@ -210,19 +223,20 @@ def main() -> None:
     arguments.add_argument("--items", type=int, default=512)
     arguments.add_argument("--steps", type=int, default=12)
     arguments.add_argument("--samples", type=int, default=1000)
+    arguments.add_argument("--evaluations", default=",".join(map(str, COUNTS)))
     given = arguments.parse_args()
-    half = max(8, given.items // 2)
+    half, counts = max(8, given.items // 2), [int(word) for word in given.evaluations.split(",")]
     how = Tuning(fit=given.items, choose=half, judge=half, steps=given.steps)
     place = harness.RESULTS / "tuning.json"
     for word in given.subjects:
         name, _, folder = word.partition("=")
         torch.manual_seed(zlib.crc32(name.encode()))
         case = of_run(name, folder) if folder else EXACT[name]()
-        found = measure(case, how, given.samples)
-        told = json.loads(place.read_text()) if place.exists() else {}
-        told[name] = {**found, "machine": harness.machine()}
-        place.write_text(json.dumps(told, indent=1) + "\n")
-        page(told)
+        for found in measure(case, counts, how, given.samples):
+            told = json.loads(place.read_text()) if place.exists() else {}
+            told[name] = joined(told.get(name), {**found, "machine": harness.machine()})
+            place.write_text(json.dumps(told, indent=1) + "\n")
+            page(told)
 
 
 if __name__ == "__main__":

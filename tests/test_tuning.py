@@ -485,6 +485,24 @@ def test_a_run_is_tuned_sampled_drawn_and_refuses_what_it_has_not(run, capsys):
         assert told in capsys.readouterr().err
 
 
+def test_a_run_keeps_no_plan_that_lost_to_its_ancestor_on_the_items_that_judge(run, capsys, monkeypatch):
+    """The ancestor is given the fine solution's own plan: whatever tuning brings, it is nearer."""
+    entries = race.entries
+
+    def many(subject, count):
+        return [replace(entry, plan=fines.solver(subject)) for entry in entries(subject, count)[:1]]
+
+    monkeypatch.setattr(race, "entries", many)
+    before = sorted(path.name for path in (run / "tuned").glob("*")) if (run / "tuned").exists() else []
+    assert main(["tune", str(run), "--evaluations", "3", "--items", "16", "--steps", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "no better, so not kept" in told
+    assert "0 of 1 plans" in told
+    assert sorted(path.name for path in (run / "tuned").glob("*")) == before
+    with pytest.raises(UserError, match="no plan tuned to 3 evaluations"):
+        un.open(run).plan("tuned", evaluations=3)
+
+
 @pytest.mark.slow
 def test_a_plan_is_tuned_for_a_range_of_guidance(run):
     words = ["tune", str(run), "--evaluations", "5", "--guidance", "1-3", "--items", "16", "--steps", "1"]

@@ -381,16 +381,16 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
 def _conditions(
     name: str, node: Any, source: Source, known: Facts | None
 ) -> tuple[dict[str, Condition], dict[str, Any]]:
-    """The conditions of a recipe by name, and their nodes; `data`: the label, where the data have one."""
+    """The conditions of a recipe by name, and their nodes; `data`: what the data tell, an older run's label."""
     if node == "data":
-        node = {"label": "labels"} if (source.classes if known is None else known.classes) else {}
+        node = source.tells if known is None else {"label": "labels"} if known.classes else {}
     if not isinstance(node, Mapping):
         raise UserError(f"{name}: conditions are written {{label: labels, size: numbers}}, got {node!r}")
     made: dict[str, Condition] = {}
     nodes: dict[str, Any] = {}
     for key, value in node.items():
-        if not re.fullmatch(r"[A-Za-z_][\w-]*", str(key)) or key in RESERVED:
-            raise UserError(f"{name}: a condition is named by a word, and not {', '.join(RESERVED)}; got '{key}'")
+        if not isinstance(key, str) or re.search("[:=]|^negative ", key) or key in RESERVED:
+            raise UserError(f"{name}: a condition is named without : and =, and not {', '.join(RESERVED)}; got '{key}'")
         made[key], nodes[key] = build(Condition, value, TABLES, f"{name}: conditions.{key}")
     return made, nodes
 

@@ -38,13 +38,15 @@ class Array(Finite):
     """A .npy or .npz file: uint8 pictures, points (N, D), or signals, fields and volumes (N, C, *sizes).
 
     key: which array of an .npz, where it holds several. labels: (N,) whole numbers or strings, in a file of their
-    own or under a key of the .npz. layout: the axes by letter, N the items, C the channels, any others sizes, such
-    as NHWC; "auto": told from the shape.
+    own or under a key of the .npz. tell: by name what else is told of the items, in the same way: names (N,), or
+    numbers (N,) or (N, count) with NaN where one is missing. layout: the axes by letter, N the items, C the channels,
+    any others sizes, such as NHWC; "auto": told from the shape.
     """
 
     path: str
     key: str | None = None
     labels: Labels | None = None
+    tell: dict[str, Labels] | None = None
     layout: str = "auto"
 
     name: ClassVar[str] = "array"
@@ -95,24 +97,45 @@ class Array(Finite):
             items, inside = kept, list[str]()
         else:
             inside = list(kept.files)
-            others = [name for name in inside if name != self.labels]
+            others = [name for name in inside if name not in (self.labels, *(self.tell or {}).values())]
             key = others[0] if self.key is None and len(others) == 1 else self.key
             if key is None:
                 raise UserError(f"{path} holds {len(inside)} arrays: name the items' (key: {' | '.join(others)})")
             items = _member(path, kept, key)
-        if self.labels is None:
-            return items, None
-        if self.labels in inside and not isinstance(kept, np.ndarray):
-            return items, _member(path, kept, self.labels)
-        if not self.labels.endswith(ENDINGS):
-            where = nearest(self.labels, inside) if inside else "expected a .npy file"
-            raise UserError(f"{path} has no labels under the key '{self.labels}'; {where}")
-        beside = _open(found(self.labels, "labels"))
-        if not isinstance(beside, np.ndarray):
-            if len(beside.files) != 1:
-                raise UserError(f"{self.labels} holds {len(beside.files)} arrays, and labels are one")
-            beside = _member(Path(self.labels), beside, beside.files[0])
-        return items, beside
+        return items, None if self.labels is None else self._beside(path, kept, self.labels)
+
+    def _beside(self, path: Path, kept: Any, where: str, what: str = "labels") -> npt.NDArray[Any]:
+        """What is known of the items: under a key of the file itself, or in one of its own."""
+        inside: list[str] = [] if isinstance(kept, np.ndarray) else list(kept.files)
+        if where in inside:
+            return _member(path, kept, where)
+        if not where.endswith(ENDINGS):
+            known = nearest(where, inside) if inside else "expected a .npy file"
+            raise UserError(f"{path} has no {what} under the key '{where}'; {known}")
+        beside = _open(found(where, what))
+        if isinstance(beside, np.ndarray):
+            return beside
+        if len(beside.files) != 1:
+            raise UserError(f"{where} holds {len(beside.files)} arrays, and {what} are one")
+        return _member(Path(where), beside, beside.files[0])
+
+    def _told(self, count: int) -> tuple[dict[str, Raw], dict[str, tuple[str, ...]]]:
+        """What is told beside the label: numbers as they are, names as places among them."""
+        path = found(self.path)
+        cond: dict[str, Raw] = {}
+        values: dict[str, tuple[str, ...]] = {}
+        for name, where in (self.tell or {}).items():
+            leaf = np.asarray(self._beside(path, _open(path), where, f"'{name}'"))
+            if leaf.shape[:1] != (count,) or leaf.ndim > 2:
+                raise UserError(f"{where} tells '{name}' in the shape {leaf.shape}, not ({count},) or ({count}, k)")
+            if leaf.dtype.kind in "US":
+                leaf = np.char.decode(leaf, "utf-8", "replace") if leaf.dtype.kind == "S" else leaf
+                places, values[name] = named(leaf)
+                leaf = places.reshape(leaf.shape)
+            elif leaf.dtype.kind not in "iufb" or (leaf.dtype.kind == "f" and np.isinf(leaf).any()):
+                raise UserError(f"{where} tells '{name}' by what are no finite numbers; where one is missing write NaN")
+            cond[name] = leaf
+        return cond, values
 
     @cached_property
     def _laid(self) -> Layout:
@@ -132,7 +155,8 @@ class Array(Finite):
             if same:
                 few = ", ".join(map(str, same[:4])) + (f" and {len(same) - 4} more" if len(same) > 4 else "")
                 said.append(f"coordinates that never vary: {few}; they are kept with a scale of 1")
-        return Content(items, labels, classes, warnings=tuple(said))
+        cond, values = self._told(len(items))
+        return Content(items, labels, classes, warnings=tuple(said), cond=cond, values=values)
 
     def _classes(self, given: npt.NDArray[Any], count: int) -> tuple[Indices, tuple[str, ...]]:
         if given.ndim == 2 and given.shape[1] == 1:

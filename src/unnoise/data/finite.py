@@ -32,6 +32,8 @@ class Content:
     label: str = ""  # the label's column
     warnings: tuple[str, ...] = ()
     dropped: Sequence[tuple[str, str]] = field(default_factory=tuple)  # (which, why) of what was left out
+    cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])  # what else is told, (N, ...): numbers or places
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # names of such places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,15 @@ class Finite(Source):
         return self._content.classes
 
     @property
+    def values(self) -> Mapping[str, tuple[str, ...]]:
+        return {**super().values, **self._content.values}
+
+    @property
+    def tells(self) -> Mapping[str, str]:
+        told = {name: "labels" if name in self.values else "numbers" for name in self._content.cond}
+        return {**super().tells, **told}
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many items each class has, in all parts together; empty where there are no labels."""
         labels = self._content.labels
@@ -83,8 +94,8 @@ class Finite(Source):
     def _split(self, name: str) -> Items:
         content, bounds, _ = self._ordered
         first, last = bounds[name]
-        cond: Mapping[str, Raw] = {} if content.labels is None else {"label": content.labels[first:last]}
-        return Items(content.items[first:last], cond)
+        cond: dict[str, Raw] = {} if content.labels is None else {"label": content.labels[first:last]}
+        return Items(content.items[first:last], cond | {name: leaf[first:last] for name, leaf in content.cond.items()})
 
     @property
     def _content(self) -> Content:
@@ -103,6 +114,8 @@ class Finite(Source):
         whole = hashlib.sha256(repr(about).encode())
         for digest in digests:
             whole.update(digest)
+        for name, leaf in content.cond.items():
+            whole.update(repr((name, content.values.get(name))).encode() + np.ascontiguousarray(leaf).tobytes())
         try:
             parts = divide(digests, self.held_out, self.seed)
         except UserError as error:
@@ -125,6 +138,8 @@ class Finite(Source):
             content.label,
             said,
             content.dropped,
+            {name: leaf[order] for name, leaf in content.cond.items()},
+            content.values,
         )
         return given, bounds, whole.hexdigest()
 

@@ -93,6 +93,11 @@ class Source(ABC):
         return {"label": self.classes} if self.classes else {}
 
     @property
+    def tells(self) -> Mapping[str, str]:
+        """What a model is told of these data unless a recipe says: the kind of each condition."""
+        return {"label": "labels"} if self.classes else {}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what the data are: equal digests, equal items. Here: of the name and all parameters."""
         known = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

@@ -1,4 +1,4 @@
-"""Tables of numbers: CSV, TSV and parquet files, one row an item, one column its label if one is named."""
+"""Tables of numbers: CSV, TSV and parquet files, one row an item; columns may be its label, or told of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 
 from unnoise.config import UserError, nearest
 from unnoise.data.finite import Content, named
+from unnoise.data.source import Raw
 from unnoise.data.split import Indices
 from unnoise.data.standard import Rows
 from unnoise.reading import columnar, delimited
@@ -23,13 +24,16 @@ class Table(Rows):
     """A file of rows of numbers, items (N, D) float64 in the order of the file; label int64 if a column is named.
 
     path: .csv, .tsv or .txt of fields between commas, semicolons or tabs in UTF-8, or .parquet. columns: of numbers;
-    silent: all but the label and what `drop` names. label: a column whose values are class names. missing: "refuse"
-    rows in which a value is missing, or "drop" them. delimiter and header: told from the first lines where silent.
+    silent: all but those named otherwise. label: a column whose values are class names. labels, tell: columns of names
+    and of numbers that the model is told and does not draw; values may be missing there. missing: "refuse" rows in
+    which another value is missing, or "drop" them. delimiter and header: told from the first lines where silent.
     """
 
     path: str
     columns: tuple[str, ...] | None = None
     label: str | None = None
+    labels: tuple[str, ...] = ()
+    tell: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     missing: Literal["refuse", "drop"] = "refuse"
     delimiter: str | None = None
@@ -51,12 +55,16 @@ class Table(Rows):
         if path.suffix.lower() in columnar.ENDINGS:
             names = columnar.header(path)
             wanted = self._wanted(names)
-            table = columnar.read(path, wanted, self.label)
+            table, *others = (columnar.read(path, *asked) for asked in self._asked(wanted))
         else:
             names, mark, first = delimited.header(path, self.delimiter, self.header)
             wanted = self._wanted(names)
-            table = delimited.read(path, mark, first, names, wanted, self.label)
-        return self._checked(table, names, wanted)
+            table, *others = (delimited.read(path, mark, first, names, *asked) for asked in self._asked(wanted))
+        return self._checked(table, names, wanted, others)
+
+    def _asked(self, wanted: Sequence[str]) -> list[tuple[list[str], str | None]]:
+        """What is read: the items with what is told of them in numbers, and by itself each column of names."""
+        return [([*wanted, *self.tell], self.label), *(([wanted[0]], name) for name in self.labels)]
 
     def _wanted(self, names: Sequence[str]) -> list[str]:
         """The columns of numbers, in the order of the file."""
@@ -67,22 +75,35 @@ class Table(Rows):
         asked = [
             ("label", self.label),
             *(("columns", c) for c in self.columns or ()),
+            *(("labels", c) for c in self.labels),
+            *(("tell", c) for c in self.tell),
             *(("drop", c) for c in self.drop),
         ]
         for what, name in asked:
             if name is not None and name not in names:
                 raise UserError(f"{self.path} has no column '{name}' ({what}); {nearest(name, list(names))}")
+        told = (self.label, *self.labels, *self.tell)
         if self.label is not None and self.label in (self.columns or ()):
             raise UserError(f"{self.path}: '{self.label}' is the label, so it is no column of numbers too")
-        left = [n for n in names if n != self.label and n not in self.drop]
+        for name in (*self.labels, *self.tell):
+            if told.count(name) > 1 or name in (self.columns or ()):
+                raise UserError(f"{self.path}: '{name}' is told, so it is nothing else too, and named once")
+        left = [n for n in names if n not in told and n not in self.drop]
         wanted = left if self.columns is None else [name for name in left if name in self.columns]
         if not wanted:
             raise UserError(f"{self.path} has no column of numbers left, of {_listed(names)}")
         return wanted
 
-    def _checked(self, table: delimited.Columns, names: Sequence[str], wanted: Sequence[str]) -> Content:
+    def _checked(
+        self,
+        table: delimited.Columns,
+        names: Sequence[str],
+        wanted: Sequence[str],
+        others: Sequence[delimited.Columns] = (),
+    ) -> Content:
         """Without missing values, or with them refused; every number finite; labels as classes."""
-        numbers, places, said = table.numbers, table.labels, list[str]()
+        numbers, places, said = table.numbers[:, : len(wanted)], table.labels, list[str]()
+        cond, values = self._told(table.numbers[:, len(wanted) :], others)
         if self.columns is None and len(wanted) > 1 and _counts(numbers[:, 0]):
             said.append(f"'{wanted[0]}' only numbers the rows and is left out (name the columns to keep it)")
             numbers, wanted = numbers[:, 1:], wanted[1:]
@@ -110,21 +131,41 @@ class Table(Rows):
                 )
             dropped = [(f"line {line}", "a value is missing") for line in table.lines[absent].tolist()]
             numbers, places = numbers[~absent], None if places is None else places[~absent]
+            cond = {name: leaf[~absent] for name, leaf in cond.items()}
             if not len(numbers):
                 raise UserError(f"{self.path} has no row without a missing value ({told})")
             said.append(f"{len(dropped)} of {len(absent)} rows miss a value and are left out")
-        labels, classes = self._classes(places, table.kinds) if places is not None else (None, ())
+        labels, classes = (None, ())
+        if places is not None:
+            labels, classes = self._classes(places, table.kinds, str(self.label))
         said += _odd(numbers, wanted)
         header = tuple(name for name in names if name in wanted or name == self.label)
-        return Content(numbers, labels, classes, header, self.label or "", tuple(said), tuple(dropped))
+        return Content(numbers, labels, classes, header, self.label or "", tuple(said), tuple(dropped), cond, values)
 
-    def _classes(self, places: Indices, kinds: list[str]) -> tuple[Indices, tuple[str, ...]]:
+    def _told(
+        self, numbers: Array, others: Sequence[delimited.Columns]
+    ) -> tuple[dict[str, Raw], dict[str, tuple[str, ...]]]:
+        """What is told beside the label: numbers, NaN where one is missing; places among names, beyond the last."""
+        cond: dict[str, Raw] = {name: numbers[:, k] for k, name in enumerate(self.tell)}
+        values: dict[str, tuple[str, ...]] = {}
+        for name, column in zip(self.labels, others, strict=True):
+            assert column.labels is not None
+            known = np.array([kind != "" for kind in column.kinds])[column.labels]
+            if not known.any():
+                raise UserError(f"{self.path}: column '{name}' (labels) is missing in every row")
+            leaf = np.zeros(len(known), np.int64)
+            leaf[known], values[name] = self._classes(column.labels[known], column.kinds, name)
+            leaf[~known] = len(values[name])
+            cond[name] = leaf
+        return cond, values
+
+    def _classes(self, places: Indices, kinds: list[str], of: str) -> tuple[Indices, tuple[str, ...]]:
         """Labels as places in the sorted names; whole numbers are sorted by size."""
         used = np.unique(places).tolist()
         values = [kinds[k] for k in used]
         if len(values) > max(FEW, len(places) // FEW):
             raise UserError(
-                f"{self.path}: the label '{self.label}' has {len(values)} different values in {len(places)} rows; "
+                f"{self.path}: the label '{of}' has {len(values)} different values in {len(places)} rows; "
                 "a label names the few classes that rows belong to"
             )
         whole = all(value.lstrip("+-").isdecimal() and str(int(value)) == value for value in values)

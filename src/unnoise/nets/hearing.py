@@ -97,8 +97,8 @@ def beside(x: Float[Tensor, "B C *sizes"], cond: Cond, counts: Mapping[str, int]
 
 
 def _key(name: str) -> str:
-    """A name under which no module has an attribute of its own."""
-    return f"{name} of"
+    """A name under which no module has an attribute of its own; a dot would part it."""
+    return f"{name.replace('.', '·')} of"
 
 
 __all__ = ["Rows", "Values", "Vectors", "beside", "fields", "vectors"]

@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from unnoise.cli.options import Device, Json
 from unnoise.cli.parts import Lora, Prior
 from unnoise.cli.speak import Meter, say, span, tell
 from unnoise.cli.stopping import asked_to_stop
+from unnoise.config import UserError
 
 
 def train(
@@ -46,6 +48,7 @@ def train(
         float | None, typer.Option(help="Of data: the time that training may take; 10 if silent.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Of data: start without asking.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Watch it in a browser as it goes on, on this machine.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, and stop.")] = False,
     json: Json = False,
 ) -> None:
@@ -92,7 +95,11 @@ def train(
     previews = _previews(made.train.sample_every)
     seen: dict[str, float] = {}
     meter = Meter("train", total, "items", lambda: trainer.items, lambda: _loss(seen))
-    with asked_to_stop(training.stop) as asked, meter:
+    with ExitStack() as stack:
+        if page:
+            say(f"Watch it at {stack.enter_context(_watched(folder))}", beside=True)
+        asked = stack.enter_context(asked_to_stop(training.stop))
+        stack.enter_context(meter)
         for tick in training.ticks(previews and partial(previews.draw, training)):
             seen["loss"] = tick.loss
             if training.held_out:
@@ -116,6 +123,17 @@ def train(
         raise typer.Exit(128 + (asked[0] if asked else signal.SIGINT))
     lost = f", {trainer.skipped:,} steps skipped for want of a finite gradient" if trainer.skipped else ""
     _say_end(json, facts, f"Trained in {span(meter.seconds)}: {', '.join(_loss(seen).split('  '))}{lost}.")
+
+
+def _watched(folder: Path) -> Any:
+    """The page beside a training."""
+    try:
+        from unnoise.serve.beside import watched
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("fastapi", "starlette", "uvicorn", "prometheus_client"):
+            raise
+        raise UserError(f"a page needs {error.name}: pip install 'unnoise[serve]'") from None
+    return watched(folder)
 
 
 def _previews(wanted: int) -> Any:

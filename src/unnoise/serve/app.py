@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from unnoise.config import UserError
-from unnoise.serve import openai
+from unnoise.serve import openai, studio
 from unnoise.serve.answers import STREAM, Json, refusal
 from unnoise.serve.asking import Owner, service_of
 from unnoise.serve.catalogue import described
@@ -48,14 +48,20 @@ def create(folders: Mapping[str, Path], settings: Settings) -> FastAPI:
     app.state.service, app.state.keys = service, keys
     app.state.rates = Rates(settings.rate, settings.burst)
     app.add_middleware(Guard, settings=settings, keys=keys, metrics=service.metrics)
+    answer_errors(app)
+    _jobs(app)
+    _others(app)
+    app.include_router(openai.router)
+    studio.attach(app, folders, local=keys.open)
+    return app
+
+
+def answer_errors(app: FastAPI) -> None:
+    """What is wrong with a request is told in one shape, whoever finds it."""
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(UserError, _mistaken)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    _jobs(app)
-    _others(app)
-    app.include_router(openai.router)
-    return app
 
 
 def _jobs(app: FastAPI) -> None:
@@ -201,4 +207,4 @@ async def _http(_: Request, error: Exception) -> Response:
     return made
 
 
-__all__ = ["create", "told"]
+__all__ = ["answer_errors", "create", "told"]

@@ -31,9 +31,10 @@ class Guard:
     """ASGI around ASGI. Where no keys are set the browser's own rules are the only lock: then other hosts' names
     (DNS rebinding) and other pages' requests are refused."""
 
-    def __init__(self, app: App, settings: Settings, keys: Keys, metrics: Metrics):
+    def __init__(self, app: App, settings: Settings, keys: Keys, metrics: Metrics, logged: bool = True):
+        """logged: a line in the log for each request."""
         self._app, self._settings, self._keys, self._metrics = app, settings, keys, metrics
-        self._open = 0
+        self._logged, self._open = logged, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -68,9 +69,10 @@ class Guard:
         finally:
             self._open -= 1
             self._metrics.answers.labels(_route(scope), status).inc()
-            logs.say("request", request=request, method=scope["method"], path=scope["path"][:200], status=status,
-                     owner=scope["state"].get("owner"), job=scope["state"].get("job"),
-                     seconds=round(time.perf_counter() - begun, 4))  # fmt: skip
+            if self._logged:
+                logs.say("request", request=request, method=scope["method"], path=scope["path"][:200], status=status,
+                         owner=scope["state"].get("owner"), job=scope["state"].get("job"),
+                         seconds=round(time.perf_counter() - begun, 4))  # fmt: skip
 
     def _check(self, scope: Scope, headers: dict[bytes, str]) -> None:
         if self._open > self._settings.connections:

@@ -108,6 +108,8 @@ def arguments(
             plain[name] = (parameter.annotation, ...)
         else:
             values[name] = resolved[name] = parameter.default
+    if not plain:  # nothing given is nothing to check, and a plan asks often
+        return values, {name: _plain(resolved[name]) for name in parameters if name in resolved}
     model: type[BaseModel] = create_model(
         "Node", __config__=ConfigDict(arbitrary_types_allowed=True, extra="forbid"), **plain
     )

@@ -53,7 +53,7 @@ class ExtendedForm:
         width = math.expm1(p.lam - q.lam)  # (s_q − s_p)/s_p
         if len(nodes) > 1:
             powers, pieces = np.arange(1.0, len(nodes))[:, None], 1 + int((q.lam - p.lam) / 2)
-            moments[1:] = 1 - quadrature(lambda lam: _moving(lam, p, q, powers), p.lam, q.lam, pieces)
+            moments[1:] = 1 - quadrature(lambda lam: _moving(lam, p, q, powers), np.linspace(p.lam, q.lam, pieces + 1))
         return q.alpha * rule(moments, [math.expm1(p.lam - node.lam) / width for node in nodes])
 
     def noise(self, p: Point, q: Point) -> float:

@@ -5,7 +5,6 @@ which it takes for a polynomial through the nodes at which they are known. So it
 polynomial of its variable of degree below the number of nodes exactly.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,8 +157,7 @@ class TimeForm:
         powers, width = np.arange(1.0, len(nodes)), q.t - p.t
         moments = np.full(len(nodes), _fall(p, q))
         if len(powers):
-            knots = self._knots(p.t, q.t)
-            inner = sum(quadrature(lambda t: self._risen(t, p, width, powers), a, b) for a, b in knots)
+            inner = quadrature(lambda t: self._risen(t, p, width, powers), self._knots(p.t, q.t))
             moments[1:] -= inner / width
         return q.alpha * rule(moments, [(node.t - p.t) / width for node in nodes])
 
@@ -172,11 +170,10 @@ class TimeForm:
         s = (t - p.t) / width
         return powers[:, None] * s ** (powers[:, None] - 1) * rise
 
-    def _knots(self, start: float, end: float) -> list[tuple[float, float]]:
+    def _knots(self, start: float, end: float) -> Array:
         steps = self.schedule.steps
         inner = np.arange(math.floor(start * steps), math.ceil(end * steps) - 1, -1) / steps
-        places = [start, *(t for t in inner.tolist() if end + 1e-12 < t < start - 1e-12), end]
-        return list(itertools.pairwise(places))
+        return np.array([start, *inner[(inner > end + 1e-12) & (inner < start - 1e-12)], end])
 
 
 def _fall(p: Point, q: Point) -> float:

@@ -49,12 +49,14 @@ def rule(moments: Array, nodes: Sequence[float]) -> Array:
 _NODES, _WEIGHTS = (np.asarray(part, dtype=np.float64) for part in np.polynomial.legendre.leggauss(16))
 
 
-def quadrature(f: Callable[[Array], Array], start: float, end: float, pieces: int = 1) -> Array:
-    """The integral of f from start to end, by 16 points of Gauss in each piece: f: (N,) → (K, N); gives (K,)."""
-    width = (end - start) / pieces
-    middles = start + width * (np.arange(pieces) + 0.5)
-    places = (middles[:, None] + width / 2 * _NODES).ravel()
-    return f(places) @ np.tile(_WEIGHTS, pieces) * (width / 2)
+def quadrature(f: Callable[[Array], Array], ends: Array) -> Array:
+    """The integral of f from ends[0] to ends[-1], by 16 points of Gauss between each two: f: (N,) → (K, N); gives (K,).
+
+    ends: monotone, with the places at which f is not smooth among them.
+    """
+    half = np.diff(ends)[:, None] / 2
+    places = ends[:-1, None] + half * (1 + _NODES)
+    return f(places.ravel()) @ (half * _WEIGHTS).ravel()
 
 
 __all__ = ["exponential_moments", "phis", "quadrature", "rule"]

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
     **dict.fromkeys(["config", "files", "reading", "tensor", "rng", "brownian"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes", "sweeps", "augment"], 1),
-    **dict.fromkeys(["process", "conditions", "adapt"], 2),
-    **dict.fromkeys(["denoise", "sample", "samplers"], 3),
+    **dict.fromkeys(["process", "conditions"], 2),
+    **dict.fromkeys(["adapt", "denoise", "sample", "samplers"], 3),
     **dict.fromkeys(["restore", "guide", "loop", "train"], 4),
     **dict.fromkeys(["metrics", "conformance", "distill"], 5),
     **dict.fromkeys(["recipe", "folder", "adapting", "run", "training", "tuning"], 6),

@@ -1,6 +1,7 @@
 """Adapting a trained run: the recipe of a part around its frozen network, and the run with parts that were trained."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from unnoise.adapt import PARTS, Adapted, Part
 from unnoise.adapt.adapted import plain
 from unnoise.adapt.store import FILE, FOLDER
 from unnoise.adapt.store import read as read_adapter
-from unnoise.config import UserError
+from unnoise.config import UserError, nearest
 from unnoise.denoise import NetDenoiser
 from unnoise.folder import CHECKPOINTS, FACTS, ORIGIN, RECIPE, Folder
 from unnoise.recipe import Recipe, override, resolve
 from unnoise.tensor import Tensor
 from unnoise.train import Regression, checkpoint
 
+LEVEL = 12.0  # the least and the largest log(sigma/alpha) that a network hears
 OURS = ("data", "prior", "train")  # nodes that the new recipe says; all others are the base's
 FIXED = ("modality", "conditions", "augment", "process", "net", "target", "variance")  # and these cannot be changed
 
@@ -63,16 +65,18 @@ def recipe_of(
 
 
 def around(run: Folder, parts: Mapping[str | Path, Any]) -> tuple[NetDenoiser, dict[str, Tensor]]:
-    """A run's denoiser with trained parts around its network, and the dials that the weights of the paths stand for.
+    """A run's denoiser with trained parts around its network, and the dials that are told of each.
 
-    A weight is one number for all samples, or one for each sample that will be asked for.
+    Of each path a weight, one number for all samples or one each; or a mapping of `weight` and, by the part's kind:
+    control: `hint`, a picture (or one each) of which the hint is made, `interval`, from which to which noise
+    sigma/alpha it acts; image: `prompt`, a picture or several, of which `weight` may be one each.
     """
     base, held = run.denoiser.net, dict[str, Part]()
     if isinstance(base, Adapted):
         base, held = base.base, dict(base.named)
     base = plain(base)
     made, dials = dict(held), dict[str, Tensor]()
-    for path, weight in parts.items():
+    for path, asked in parts.items():
         name, stored = named(path), read_adapter(Path(path))
         if name in made:
             raise UserError(f"two parts are called '{name}': rename the file or the folder of one")
@@ -80,9 +84,38 @@ def around(run: Folder, parts: Mapping[str | Path, Any]) -> tuple[NetDenoiser, d
             made[name] = stored.part(base, PARTS)
         except UserError as error:
             raise UserError(f"{error}; the network is that of {run.folder}") from None
-        dials[f"{stored.kind}:{name}"] = torch.as_tensor(weight, dtype=torch.float32)
+        told = dict(asked) if isinstance(asked, Mapping) else {"weight": asked}
+        weight = torch.as_tensor(told.pop("weight", 1.0), dtype=torch.float32)
+        several = stored.kind == "image" and isinstance(told.get("prompt"), (list, tuple))
+        dials[f"{stored.kind}:{name}"] = weight.unsqueeze(0) if several and weight.ndim == 1 else weight
+        for leaf, value in _told(made[name], told, run, path).items():
+            dials[f"{leaf}:{name}"] = value
     net = Adapted(base, made).to(run.device).eval().requires_grad_(False)
     return replace(run.denoiser, net=net), dials
+
+
+def _told(part: Part, told: Mapping[str, Any], run: Folder, path: object) -> dict[str, Tensor]:
+    """The leaves of what is told to a part beside its weight, (1, ...) for all samples or (n, ...)."""
+    leaves: dict[str, Tensor] = {}
+    known = {"control": ("hint", "interval"), "image": ("prompt",)}.get(part.kind, ())
+    for name, value in told.items():
+        if name not in known:
+            raise UserError(f"{path} is a {part.kind} and has no '{name}'; {nearest(name, ['weight', *known])}")
+        if name == "interval":
+            low, high = (float(edge) for edge in value)
+            if not 0 <= low < high:
+                raise UserError(f"interval of {path} is two rising levels sigma/alpha, got {low:g} and {high:g}")
+            levels = [math.log(edge) if 0 < edge < math.inf else end for edge, end in ((low, -LEVEL), (high, LEVEL))]
+            leaves["levels"] = torch.tensor([levels], dtype=torch.float32)
+        elif isinstance(value, Tensor):
+            leaves[name] = value if value.ndim == len(run.recipe.shape) + 1 else value.unsqueeze(0)
+        else:
+            leaves[name] = part.read(value, run.recipe.modality)
+    if "hint" in known and "hint" not in told and getattr(part, "of", None) != "data":
+        raise UserError(f"{path} is controlled by a picture: give it as hint")
+    if "prompt" in known and "prompt" not in told:
+        raise UserError(f"{path} is prompted by a picture: give it as prompt")
+    return leaves
 
 
 def merged(run: Folder, dials: Mapping[str, Tensor], out: Path) -> Path:

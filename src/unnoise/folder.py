@@ -176,7 +176,7 @@ def held_out(recipe: Recipe, device: str = "cpu") -> HeldOut:
         limit=recipe.train.validate_items,
         device=device,
         truth=recipe.truth,
-        made=recipe.telling.made if recipe.telling.makes else None,
+        made=recipe.made,
     )
 
 

@@ -3,15 +3,16 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from unnoise import guide, recipes
-from unnoise.adapt import ADAPTERS, Adapted, Part, Prior
+from unnoise.adapt import ADAPTERS, Adapted, Part, Prior, Shows
 from unnoise.augment import AUGMENTS, Augment, Nothing
 from unnoise.conditions import CONDITIONS, Condition, Telling
 from unnoise.config import Tables, UserError, build, choose, describe, nearest
@@ -83,7 +84,7 @@ class Facts:
 
     shape: tuple[int, ...]  # of one encoded item
     classes: tuple[str, ...]
-    nulls: Mapping[str, float | int]
+    nulls: Mapping[str, Any]  # of each condition: a number, or lists of them
     items: int  # in the training part
     digest: str  # SHA-256 of what the data are; "" where a source tells none
     conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what each condition must know of the data
@@ -130,6 +131,7 @@ class Recipe:
     prior: Prior
     train: TrainConfig
     sampling: Sampling
+    shows: Mapping[str, Shows] = field(default_factory=dict[str, Shows])  # leaves that the part is shown of items
     known: Facts | None = None  # what a run wrote down of its data; else they are asked
 
     @cached_property
@@ -221,6 +223,12 @@ class Recipe:
         """Raises where guides do not fit what is trained."""
         guide.check(guides, self.nulls, self.telling.named, self.process)
 
+    @property
+    def made(self) -> "Making | None":
+        """What of an item training shows to the model that is to draw it; None where nothing is."""
+        made = Making(self.telling, dict(self.shows))
+        return made if made.makes else None
+
     def denoiser(self) -> NetDenoiser:
         """A fresh network around which all else is as the recipe says; its first weights depend on the seed."""
         import torch
@@ -237,6 +245,23 @@ class Recipe:
         """The resolved recipe as YAML, a line a node where it fits."""
         nodes = yaml.safe_dump(dict(self.nodes), sort_keys=False, default_flow_style=None, width=100)
         return f"name: {self.name}\n{nodes}"
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is made of items in training: the conditions that are, and what a part around the network is shown."""
+
+    telling: Telling
+    shows: Mapping[str, Shows]
+
+    @property
+    def makes(self) -> bool:
+        return self.telling.makes or bool(self.shows)
+
+    def __call__(self, x0: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+        """x0 (B, ...) as the model sees items → leaves (B, ...) of cond."""
+        own = {name: one.made(x0, rng) for name, one in self.shows.items()}
+        return {**self.telling.made(x0, rng), **own}
 
 
 def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -374,7 +399,10 @@ def resolve(name: str, nodes: Mapping[str, Any], known: Facts | None = None, giv
         recipe.objective.beside(net)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    _, resolved["adapt"] = _adapted(name, net, resolved["adapt"])
+    around, resolved["adapt"] = _adapted(name, net, resolved["adapt"])
+    if isinstance(around, Adapted):
+        shows = {f"{leaf}:{own}": one for own, part in around.named for leaf, one in part.shows.items()}
+        recipe = replace(recipe, shows=shows)
     return recipe
 
 

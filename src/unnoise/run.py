@@ -204,8 +204,12 @@ class Run(Folder):
                 raise UserError(f"{what} has {len(leaf)} weights for {count} samples: give one for all, or one each")
         return {k: leaf.expand(count, *leaf.shape[1:]).contiguous() for k, leaf in self.dials.items()}
 
-    def adapted(self, parts: Mapping[str | Path, float | Sequence[float]]) -> "Run":
-        """The run with trained parts around its network: of each path a weight, one for all samples or one each."""
+    def adapted(self, parts: Mapping[str | Path, Any]) -> "Run":
+        """The run with trained parts around its network, by their paths: see `adapting.around`.
+
+        {"runs/inverted": 0.7}; {"runs/inverted": [0, 0.5, 1]}, one each; {"runs/outline": {"weight": 1, "hint":
+        picture, "interval": (0.1, 80)}}; {"runs/prompted": {"prompt": picture}}.
+        """
         given, dials = around(self, parts)
         return replace(self, given=given, dials={**self.dials, **dials})
 

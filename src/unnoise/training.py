@@ -96,8 +96,8 @@ class Training:
             told = {k: v for k, v in self._prior.items() if k != "x0"}
             drawn, share = self._prior["x0"], recipe.prior.share
             batches = Preserved(batches, drawn, told, recipe.nulls, share, recipe.train.seed)
-        if recipe.telling.makes:  # after the augmentation: of what the network is to draw
-            batches = Shown(batches, recipe.telling.made, recipe.train.seed)
+        if recipe.made is not None:  # after the augmentation: of what the network is to draw
+            batches = Shown(batches, recipe.made, recipe.train.seed)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
         asks = isinstance(recipe.objective, (Regression, Classification)) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None

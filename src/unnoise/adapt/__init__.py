@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from unnoise.adapt.adapted import Adapted
+from unnoise.adapt.control import Control
+from unnoise.adapt.image import ImagePrompt
 from unnoise.adapt.lora import Lora
-from unnoise.adapt.part import Brought, Part
+from unnoise.adapt.part import Brought, Part, Shows
 from unnoise.adapt.prior import Preserved, Prior
 
 
@@ -13,7 +15,19 @@ def nothing() -> None:
     """The network itself is trained."""
 
 
-PARTS: dict[str, type[Part]] = {"lora": Lora}
+PARTS: dict[str, type[Part]] = {"lora": Lora, "control": Control, "image": ImagePrompt}
 ADAPTERS: dict[str, Callable[..., Any]] = {"nothing": nothing, **PARTS}
 
-__all__ = ["ADAPTERS", "PARTS", "Adapted", "Brought", "Lora", "Part", "Preserved", "Prior"]
+__all__ = [
+    "ADAPTERS",
+    "PARTS",
+    "Adapted",
+    "Brought",
+    "Control",
+    "ImagePrompt",
+    "Lora",
+    "Part",
+    "Preserved",
+    "Prior",
+    "Shows",
+]

@@ -3,12 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+import torch
 from torch import nn
 
+from unnoise.config import UserError
 from unnoise.nets import Net, Source
 from unnoise.tensor import Cond, Float, Tensor
+
+Own = TypeVar("Own", bound="Part")
 
 
 @dataclass
@@ -35,6 +40,15 @@ class Dials:
         self.set: dict[str, Tensor] = {}
 
 
+@runtime_checkable
+class Shows(Protocol):
+    """How a leaf of cond is made of items in training."""
+
+    def made(self, x0: Float[Tensor, "B C *sizes"], rng: np.random.Generator) -> Tensor:
+        """The leaf (B, ...) of items as the model sees them."""
+        ...
+
+
 class Part(nn.Module, ABC):
     """A part by itself: its trained weights, and what must be known to make it again.
 
@@ -48,6 +62,15 @@ class Part(nn.Module, ABC):
     def settings(self) -> Mapping[str, Any]:
         """The options that make it again around the same network, as plain values."""
 
+    @property
+    def shows(self) -> Mapping[str, Shows]:
+        """By leaf, as in cond["<leaf>:<name>"], what training makes of the items themselves."""
+        return {}
+
+    def read(self, given: Any, modality: Any) -> Tensor:
+        """The leaf (1, ...), or (n, ...), of what a person shows it."""
+        raise UserError(f"a {self.kind} is shown nothing, got {given!r}")
+
     def join(self, base: Net, name: str, dials: Dials) -> None:
         """Takes its place in a network, once. Most need none."""
 
@@ -60,5 +83,26 @@ class Part(nn.Module, ABC):
         """What it gives a pass: nothing, unless it looks at cond["<leaf>:<name>"]."""
         return Brought()
 
+    @classmethod
+    def stored(
+        cls: type[Own], base: Net, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object
+    ) -> Own:
+        """The part again from what `state_dict` gave, around a network as it was trained around."""
+        try:
+            made = cls(base, **settings)
+        except (TypeError, UserError) as error:
+            raise UserError(f"{where} does not fit: {error}") from None
+        own = made.state_dict()
+        for name in sorted({*own} ^ {*tensors}):
+            what = "has no" if name in own else "has, beyond it,"
+            raise UserError(f"{where} is of another network: it {what} '{name}'")
+        for name, tensor in own.items():
+            if tensors[name].shape != tensor.shape:
+                shapes = f"{tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
+                raise UserError(f"{where} is of another network: '{name}' has the shape {shapes}")
+            with torch.no_grad():
+                tensor.copy_(tensors[name])
+        return made
 
-__all__ = ["Brought", "Dials", "Part"]
+
+__all__ = ["Brought", "Dials", "Part", "Shows"]

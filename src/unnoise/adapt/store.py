@@ -44,7 +44,7 @@ class Stored:
         """The part, around a network of the kind that it was trained around; UserError where it does not fit."""
         made = choose(f"kind of adapter, of {self.path},", self.kind, kinds)
         if self.kind != Lora.kind:
-            return made.of(base, self.tensors, self.settings, self.path)
+            return made.stored(base, self.tensors, self.settings, self.path)
         alpha = self.settings.get("alpha")
         tensors, alphas = dict(self.tensors), dict[str, float]()
         layers = {name.removesuffix(A) for name in tensors if name.endswith(A)}

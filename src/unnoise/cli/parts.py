@@ -1,5 +1,6 @@
 """Parts around a frozen network on the command line: what is to be trained, and what is put on for sampling."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -29,15 +30,37 @@ Prior: TypeAlias = Annotated[
 Worn: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--lora", metavar="PATH[=WEIGHT]", help="Put on a LoRA: a run that trained one, or a file; may recur."
+        "--lora",
+        "--control",
+        "--image",
+        metavar="PATH[=WEIGHT]",
+        help="Put on a trained part, by its run or file; may recur. A control with its picture: 'runs/outline=0.8 "
+        "hint=photo.png interval=0.1,80', an image prompt likewise: 'runs/prompted prompt=photo.png'.",
     ),
+]
+Control: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="HINT",
+        help="With --from: train a branch that is shown a hint of each item: outline, mask, depth, edges, grey, low, "
+        "hole, or 'data leaf=NAME channels=1'.",
+    ),
+]
+Image: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OPTIONS", help="With --from: train a branch that is prompted by pictures: 'tokens=8'."),
 ]
 
 
 def node(kind: str, words: Sequence[str]) -> dict[str, Any]:
     """The node of a part from "rank=8 targets=a,b"; several such are joined."""
     found: dict[str, Any] = {"kind": kind}
-    for name, value in pairs([word for text in words for word in text.split()]).items():
+    each = [word for text in words for word in text.split()]
+    if kind == "control" and each and "=" not in each[0]:
+        each[0] = f"of={each[0]}"
+    if kind == "image" and each == ["on"]:
+        each = []
+    for name, value in pairs(each).items():
         found[name] = [entry.strip() for entry in str(value).split(",")] if name == "targets" else value
     return found
 
@@ -71,14 +94,28 @@ def recipe_of(
 
 def worn(run: "Run", words: Sequence[str] | None) -> "Run":
     """The run with the parts on that words name, such as runs/inverted=0.7."""
-    parts: dict[str | Path, float] = {}
-    for word in words or ():
+    parts: dict[str | Path, Any] = {}
+    for text in words or ():
+        word, *rest = shlex.split(text) or [""]
         path, equals, weight = word.rpartition("=")
+        told: dict[str, Any] = {}
+        for one in rest:
+            name, given, value = one.partition("=")
+            if not given:
+                raise UserError(f"what a part is told is written name=value, such as hint=photo.png; got '{one}'")
+            told[name] = value.split(",") if "," in value else value
         try:
-            parts[Path(path if equals else word)] = float(weight) if equals else 1.0
+            told["weight"] = float(weight) if equals else 1.0
+            if "interval" in told:
+                low, high = (float(edge) for edge in told["interval"])
+                told["interval"] = (low, high)
         except ValueError:
-            raise UserError(f"a LoRA is put on as PATH=WEIGHT, such as runs/inverted=0.7; got '{word}'") from None
+            raise UserError(
+                f"a part is put on as PATH=WEIGHT, and what it is told follows, such as 'runs/outline=0.8 "
+                f"hint=photo.png interval=0.1,80'; got '{text}'"
+            ) from None
+        parts[Path(path if equals else word)] = told
     return run.adapted(parts) if parts else run
 
 
-__all__ = ["Lora", "Prior", "Worn", "node", "recipe_of", "worn"]
+__all__ = ["Control", "Image", "Lora", "Prior", "Worn", "node", "recipe_of", "worn"]

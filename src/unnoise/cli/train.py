@@ -11,7 +11,7 @@ import typer
 
 from unnoise.cli import parts
 from unnoise.cli.options import Device, Json
-from unnoise.cli.parts import Lora, Prior
+from unnoise.cli.parts import Control, Image, Lora, Prior
 from unnoise.cli.speak import Meter, say, span, tell
 from unnoise.cli.stopping import asked_to_stop
 from unnoise.config import UserError
@@ -37,6 +37,8 @@ def train(
         Path | None, typer.Option("--from", metavar="RUN", help="A run to fine-tune: begin with its weights that fit.")
     ] = None,
     lora: Lora = None,
+    control: Control = None,
+    image: Image = None,
     prior: Prior = None,
     track: Annotated[
         list[str] | None,
@@ -63,13 +65,15 @@ def train(
         torch.set_num_threads(threads)
     where = device_of(device)
     made = recipe_of(recipe, overrides or (), out, resume, where, yes, dry_run, minutes, json)
-    made = parts.recipe_of(made, start_from, {"lora": lora}, prior, overrides or ())
+    asked_parts = {"lora": lora, "control": control, "image": image}
+    made = parts.recipe_of(made, start_from, asked_parts, prior, overrides or ())
     folder = out or Path("runs") / made.name
     training = Training(made, folder, resume, where, start_from, track or ())
     trainer, total = training.trainer, made.train.steps * made.train.batch
     flags = {"--out": out, "--device": None if device == "auto" else device, "--threads": threads}
     words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
-    asked = {"--from": [str(start_from)] if start_from and (lora or prior) else (), "--lora": lora, "--prior": prior}
+    asked = {f"--{kind}": given for kind, given in asked_parts.items()} | {"--prior": prior}
+    asked["--from"] = [str(start_from)] if start_from and any(asked.values()) else None
     words += [word for flag, given in asked.items() for value in given or () for word in (flag, value)]
     words += [word for name in training.track for word in ("--track", name)]
     again = ["unnoise", "train", recipe, *(overrides or ()), *words, "--resume"]

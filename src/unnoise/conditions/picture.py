@@ -25,11 +25,12 @@ class Picture(Condition):
     """A picture that stands beside the item along its channels, and one more channel of ones, zeros where none does.
 
     of: what is made of the item itself as training sees it: "low", means over cells of `factor` a side; "grey", the
-    mean of its channels; "edges", the length of its slope; "hole", all but a rectangle, and where it is. "data": fields
+    mean of its channels; "edges", the length of its slope; "mask", where it is light, "outline", the mask's border, and
+    "depth", how deep inside it, up to `factor`; "hole", all but a rectangle, and where it is. "data": fields
     (N, C, *sizes) that the data give, as the model is to see them, or of bytes, which become −1 to 1.
     """
 
-    of: Literal["low", "grey", "edges", "hole", "data"] = "low"
+    of: Literal["low", "grey", "edges", "mask", "outline", "depth", "hole", "data"] = "low"
     factor: int = 4
 
     kind: ClassVar[str] = "picture"

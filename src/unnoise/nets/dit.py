@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -33,8 +33,8 @@ class DiT(Net):
     the field say at the entrance where in it a token lies. mlp: SwiGLU (Shazeer, 2020) of 2/3·expand·width, which
     has the weights of a GELU of expand·width.
 
-    The seam: `sources` gives, for each block in turn (each `attention_widths` wide), further keys and values to
-    look at, as in the U-Net.
+    The seams: `sources` gives, for each block in turn (each `attention_widths` wide), further keys and values to
+    look at, as in the U-Net; `residuals` are added after the first blocks, one each; `enter` and `step` are parts.
     """
 
     presets = presets.DIT
@@ -101,7 +101,22 @@ class DiT(Net):
         noise_level: Float[Tensor, "B"],
         cond: Cond,
         sources: Sources = (),
+        residuals: Sequence[Tensor] = (),
     ) -> Float[Tensor, "B told *sizes"]:
+        if len(residuals) > len(self.blocks):
+            raise ValueError(f"expected a residual a block, {len(self.blocks)} at most, got {len(residuals)}")
+        h, pass_ = self.enter(x, noise_level, cond)
+        for i in range(len(self.blocks)):
+            h = self.step(i, h, pass_, sources)
+            h = h + residuals[i] if i < len(residuals) else h
+        last = pass_.modulation
+        h = h * (1 + last[-1]) if self.preserving else modulated(h, *last[-2:])
+        return field(self.last(h).transpose(1, 2).unflatten(2, pass_.counts), self.patch, x.shape[2:]).to(x.dtype)
+
+    def enter(
+        self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
+    ) -> tuple[Float[Tensor, "B L width"], "Pass"]:
+        """The tokens before the first block, and what every block hears."""
         embedding = self.embedding(noise_level, cond)
         numbers = self.modulate(silu(embedding) if self.preserving else F.silu(embedding))
         parts = cells(self.joined(x, cond).to(next(self.first.parameters()).dtype), self.patch)
@@ -110,12 +125,23 @@ class DiT(Net):
         modulation = numbers.unflatten(1, (-1, 1, h.shape[2])).unbind(dim=1)  # each (B, 1, width)
         place = self.place(waves(counts, h))
         h = blend(h, place.expand_as(h), BRANCH) if self.preserving else h + place
-        table = self.rotary(counts, h)
+        return h, Pass(modulation, self.rotary(counts, h), counts)
+
+    def step(
+        self, i: int, h: Float[Tensor, "B L width"], pass_: "Pass", sources: Sources = ()
+    ) -> Float[Tensor, "B L width"]:
+        """The tokens after block i."""
         heard = 2 if self.preserving else 6
-        for i, block in enumerate(self.blocks):
-            h = block(h, modulation[i * heard : (i + 1) * heard], table, sources[i] if sources else ())
-        h = h * (1 + modulation[-1]) if self.preserving else modulated(h, *modulation[-2:])
-        return field(self.last(h).transpose(1, 2).unflatten(2, counts), self.patch, x.shape[2:]).to(x.dtype)
+        modulation = pass_.modulation[i * heard : (i + 1) * heard]
+        return self.blocks[i](h, modulation, pass_.table, sources[i] if sources else ())
+
+
+class Pass(NamedTuple):
+    """What a pass brings to its blocks: the modulation of all, the turns of the places, cells along each axis."""
+
+    modulation: Sequence[Tensor]
+    table: Tensor
+    counts: Sequence[int]
 
 
 def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:
@@ -126,4 +152,4 @@ def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:
     return (sqrt(2) * torch.cat((angles.cos(), angles.sin()), dim=1)).to(like.dtype)
 
 
-__all__ = ["DiT"]
+__all__ = ["DiT", "Pass"]

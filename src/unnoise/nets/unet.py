@@ -138,9 +138,13 @@ class UNet(Net):
         numbers = self.modulate(self.kit.silu(self.embedding(noise_level, cond)))
         return Context(numbers.split(self.modulated, dim=1), sources)
 
-    def down(self, h: Float[Tensor, "B C *sizes"], context: "Context") -> list[Tensor]:
-        """The skips, from the finest to the coarsest; the last is where the middle starts."""
+    def down(self, h: Float[Tensor, "B C *sizes"], context: "Context", seen: Tensor | None = None) -> list[Tensor]:
+        """The skips, from the finest to the coarsest; the last is where the middle starts.
+
+        seen: (B, widths[0], *sizes), added to what the first layer gives.
+        """
         h = arrange(self.first(h))
+        h = h if seen is None else h + seen
         skips = [h]
         for part in self.encoder:
             h = part(h, context) if isinstance(part, Stage) else part(h)

@@ -124,6 +124,59 @@ def test_rows_integrate_the_polynomials_they_interpolate(name):
             assert max(off) > 1e-9, (power, off)
 
 
+# The reverse SDE of intensity tau², whose answers are a polynomial of lambda: its mean and its noise are known. Left
+# out are Euler-Maruyama, whose noise is its own, and the ER-SDEs, whose intensity is another function.
+DRIVEN = {
+    **dict.fromkeys(("ddpm", "dpmpp_1_sde", "dpmpp_sde", "dpmpp_2m_sde"), ({}, 1.0, 1)),
+    "dpmpp_3m_sde": ({}, 1.0, 3),
+    "sa_solver": ({}, 1.0, 3),
+    "sa_solver, tau 0.5": ({"tau": 0.5}, 0.5, 3),
+    "sa_solver, of 3 and 4": ({"predictor": 3, "corrector": 4}, 1.0, 5),
+}
+
+
+def _driven(told: Told, x: float, start: float, end: float, tau: float) -> float:
+    """The mean at `end` of the reverse SDE with such answers, by adaptive quadrature."""
+    schedule, k = told.process.schedule, tau**2
+    s0, s1 = schedule.sigma(np.array([start, end]))
+    l0, l1 = schedule.logsnr(np.array([start, end])) / 2
+    integral, _ = quad(
+        lambda lam: (1 + k) * math.exp(k * (lam - l1) + lam) * lam**told.power,
+        l0,
+        l1,
+        epsabs=0,
+        epsrel=1e-13,
+        limit=200,
+    )
+    return float(s1 * (x / s0 * math.exp(-k * (l1 - l0)) + integral))
+
+
+@pytest.mark.parametrize("name", DRIVEN)
+def test_the_mean_of_stochastic_rows_is_exact_and_so_is_their_noise(name):
+    """To 1e-12: the mean for polynomials below the degree, the noise of an Ornstein–Uhlenbeck transition."""
+    options, tau, degree = DRIVEN[name]
+    plan = un.plan(name.split(",")[0], CURVE, grid=GRID, **options)
+    table = plan.to_dict()
+    still = {part: np.append(getattr(plan, part)[:, :-1], np.zeros((plan.rows, 1)), axis=1) for part in ("base", "ask")}
+    late = name.startswith("sa")  # its base is corrected one row later
+    for power in range(degree + 1):
+        told, x = Told(CURVE, "data", "lambda", power), torch.full((1, 1), 1.5, dtype=torch.float64)
+        states = un.generate(told, type(plan).from_dict(table | still), (1,), [0], start=x)
+        found = [float(state.base) for state, _ in states]
+        at = plan.t if late else np.append(plan.t[1:], plan.end)
+        near = {
+            t: next(x for a, x in zip(at[::-1], found[::-1], strict=True) if np.isclose(a, t))
+            for t in GRID[4 : -2 if late else -1]
+        }
+        off = [abs(_driven(told, near[a], a, b, tau) - near[b]) / (1 + abs(near[b])) for a, b in pairwise(near)]
+        assert len(off) >= 3
+        assert (max(off) < 1e-12) == (power < degree), (power, off)
+    lam, sigma = CURVE.schedule.logsnr(GRID) / 2, CURVE.schedule.sigma(GRID)
+    if plan.rows == len(GRID) - 1:
+        noise = sigma[1:] * np.sqrt(-np.expm1(-2 * tau**2 * np.diff(lam)))
+        np.testing.assert_allclose((plan.ask if late else plan.base)[:, -1], noise, rtol=1e-12)
+
+
 # Papers' formulas, written down once more
 
 

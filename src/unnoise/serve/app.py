@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +43,7 @@ def create(folders: Mapping[str, Path], settings: Settings) -> FastAPI:
         yield
         await service.stop()
 
-    app = FastAPI(title="unnoise", version=version("unnoise"), lifespan=lifespan, default_response_class=Json,
+    app = FastAPI(title="unnoise", version=_version(), lifespan=lifespan, default_response_class=Json,
                   docs_url=None, redoc_url=None, redirect_slashes=False)  # fmt: skip
     app.state.service, app.state.keys = service, keys
     app.state.rates = Rates(settings.rate, settings.burst)
@@ -62,6 +62,14 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(UserError, _mistaken)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+
+
+def _version() -> str:
+    """As it is installed; "0" where it runs from its sources alone."""
+    try:
+        return version("unnoise")
+    except PackageNotFoundError:
+        return "0"
 
 
 def _jobs(app: FastAPI) -> None:

@@ -18,7 +18,7 @@ from unnoise.reading.decode import Limits
 from unnoise.run import Run
 from unnoise.serve import static, understanding, watching
 from unnoise.serve.asking import Owner, service_of
-from unnoise.serve.conditions import check_guides
+from unnoise.serve.conditions import check_guides, each, told
 from unnoise.serve.refusals import Refused, wrong
 from unnoise.serve.schema import PICTURE, JobRequest, Name
 from unnoise.serve.uploads import encoded, from_base64
@@ -119,12 +119,16 @@ async def trajectory(request: Request, asked: JobRequest, owner: Owner) -> dict[
     sampling, seeds = _sampling(request, run, asked), asked.seeds or [0]
     if asked.guidance is not None:
         check_guides(asked.guidance)
-    label = asked.label[0] if isinstance(asked.label, list) else asked.label
+    telling = run.recipe.telling
 
     def work() -> dict[str, Any]:
+        (words,) = each(run, asked, 1)
+        said = {"label": words.get("label"), telling.text or "text": words.get("text"), **words.get("tell", {})}
+        given = {name: value for name, value in said.items() if value is not None}
+        told(run, asked, 1)  # what cannot be told is said as it is of a job
         if run.recipe.plan(sampling).rows > LONGEST:
             raise wrong(f"a way is shown of {LONGEST} evaluations at most: take fewer steps", "too_much")
-        return understanding.way(run, sampling, seeds[0], label, asked.guidance)
+        return understanding.way(run, sampling, seeds[0], given, asked.guidance)
 
     return await _worked(work)
 

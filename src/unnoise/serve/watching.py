@@ -19,6 +19,7 @@ from unnoise.serve.refusals import Refused
 NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 POINTS = 300  # of a curve that is drawn: more would not be seen
 QUIET = 60.0  # seconds without a word after which a training has stopped, for all that is known
+EARLY = ("unfinished", "too short", "fine")  # what every training is told before its end
 PLACES = {"samples": "samples", "frames": "samples/frames"}  # folders of a run with pictures of what it drew
 
 
@@ -72,7 +73,7 @@ def told(name: str, folder: Path) -> dict[str, Any]:
         "seconds": round(clock[-1][1], 1) if clock else None,
         "rate": _rate(clock),
         "verdict": _verdict(folder),
-        "advice": _advice(opened),
+        "advice": _advice(opened, found["state"] == "training"),
         "shots": shots(folder, "samples"),
         "film": shots(folder, "frames"),
     }
@@ -143,10 +144,14 @@ def _verdict(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _advice(run: Run) -> list[dict[str, Any]]:
-    """What the numbers say of the training, a sentence each, and the flags that change it."""
+def _advice(run: Run, goes_on: bool) -> list[dict[str, Any]]:
+    """What the numbers say of the training, a sentence each, and the flags that change it.
+
+    goes_on: then nobody needs to hear that it is not at its end.
+    """
     try:
-        return [{key: found.record()[key] for key in ("name", "sentence", "change")} for found in advice.advise(run)]
+        found = [found.record() for found in advice.advise(run) if not (goes_on and found.name in EARLY)]
+        return [{key: one[key] for key in ("name", "sentence", "change")} for one in found]
     except UserError:  # no checkpoint yet, or its data are elsewhere
         return []
 

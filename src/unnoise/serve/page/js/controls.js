@@ -34,6 +34,21 @@ export const labelControl = ({ turn = true } = {}) => live(() => {
     h("label.chip", {}, h("input", { type: "radio", name: group, checked: value === chosen, onchange: () => state.set({ label: value }) }), h("span", {}, name))));
 }, ["label"]);
 
+/** A prompt, and what else a model can be told, each in a field of its own. */
+export const toldControls = () => live(() => {
+  const { text, tell = {} } = state.controls;
+  const made = [];
+  if (text) made.push(field("Prompt", h("textarea", { rows: 2, value: state.now.text, placeholder: "say nothing", onchange: (event) => state.set({ text: event.target.value }) }), text.expects));
+  for (const [name, control] of Object.entries(tell)) {
+    const change = (event) => state.set({ tell: { ...state.now.tell, [name]: event.target.value } });
+    const value = state.now.tell[name] ?? "";
+    if (control.kind === "choice" && !control.many) {
+      made.push(field(name, h("select", { onchange: change }, [h("option", { value: "" }, "any"), control.names.map((word) => h("option", { value: word, selected: word === value }, word))])));
+    } else made.push(field(name, h("input", { value, autocomplete: "off", placeholder: "any", onchange: change }), control.expects));
+  }
+  return made;
+}, ["text", "tell"]);
+
 const NOTES = { ddpm: "noise on its way", dpmpp_2m_sde: "noise on its way", euler_ancestral: "noise on its way", ddim: "order 1", heun: "order 2, asks twice", dpmpp_2m: "order 2", unipc_3: "order 3" };
 
 export const samplerControl = () => live(() => {

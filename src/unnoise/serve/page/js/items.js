@@ -170,7 +170,7 @@ function table(around, { seeds, labels, pick }) {
       cell.classList.add("placed");
     });
   };
-  const head = h("tr", {}, h("th", { scope: "col" }, "seed"), labels ? h("th", { scope: "col" }, "label") : null, around.columns.map((name) => h("th", { scope: "col" }, name)));
+  const head = h("tr", {}, h("th", { scope: "col" }, "seed"), labels ? h("th", { scope: "col" }, "label") : null, around.columns.map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))));
   return {
     element: h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Rows drawn" }, h("table.rows", {}, h("caption", {}, "A mark in a cell shows where its number lies in the range of the real data."), h("thead", {}, head), h("tbody", {}, rows.map((one) => one.row)))),
     preview: (i, { values }) => values && write(i, values.map((v, k) => v * around.scale[k] + around.mean[k])),

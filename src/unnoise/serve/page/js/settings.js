@@ -3,7 +3,7 @@
 const PLACE = "unnoise.settings";
 const FIRST = {
   model: null, label: "turn", sampler: null, steps: null, guidance: null, seed: "7", locked: false,
-  count: null, grid: null, options: "", size: "", live: true,
+  count: null, grid: null, options: "", size: "", live: true, text: "", tell: {},
 };
 export const STEPS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 20, 25, 30, 35, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500, 700, 1000];
 export const COMMON = ["dpmpp_2m", "heun", "ddim", "ddpm", "unipc_3", "dpmpp_2m_sde", "euler_ancestral", "euler", "sa_solver"];
@@ -66,6 +66,7 @@ export const state = new (class extends EventTarget {
     if (now.grid !== null && !controls.grid.names.includes(now.grid)) now.grid = null;
     if (now.steps !== null) now.steps = Math.min(Math.max(1, now.steps), controls.steps.most);
     if (!controls.guidance) now.guidance = null;
+    now.tell = Object.fromEntries(Object.entries(now.tell ?? {}).filter(([name, value]) => controls.tell?.[name] && value !== ""));
     if (!/^\d{1,20}$/.test(now.seed)) now.seed = "7";
   }
 
@@ -89,12 +90,24 @@ export const state = new (class extends EventTarget {
     for (const name of ["sampler", "steps", "guidance", "grid"]) if (now[name] !== null) body[name] = now[name];
     if (now.size.trim() && this.model.any_size) body.size = now.size.trim();
     if (now.options.trim()) body.options = optionsOf(now.options);
+    if (this.controls.text && now.text.trim()) body.text = now.text.trim();
+    const told = Object.entries(now.tell).map(([name, value]) => [name, this.value_of(name, value)]);
+    if (told.length) body.tell = Object.fromEntries(told);
     return body;
+  }
+
+  /** What a condition is told, from what stands in its field: a word, several, a number or several. */
+  value_of(name, words) {
+    const { kind, many, count } = this.controls.tell[name];
+    const parts = words.split(",").map((word) => word.trim()).filter(Boolean);
+    if (kind === "choice") return many ? parts : words;
+    const numbers = parts.map(Number);
+    return kind === "numbers" ? (count > 1 ? numbers : numbers[0]) : words;
   }
 
   /** Takes the settings of a picture; the names of those that this server cannot follow. */
   take(told) {
-    const known = new Set(["seed", "label", "sampler", "steps", "grid", "guidance", "run", "size", ...MADE]);
+    const known = new Set(["seed", "label", "text", "tell", "sampler", "steps", "grid", "guidance", "run", "size", ...MADE]);
     const lost = [];
     const model = this.models.find((one) => one.id === (told.model ?? told.run));
     if (!model && told.run) lost.push(`the model ${told.run}`);
@@ -105,6 +118,8 @@ export const state = new (class extends EventTarget {
     changes.guidance = typeof told.guidance === "number" ? told.guidance : null;
     if (typeof told.guidance === "string") lost.push(`the guides “${told.guidance}”`);
     changes.label = told.label === undefined || told.label === null ? null : this.named(model || this.model, told.label);
+    changes.text = told.text ?? "";
+    changes.tell = Object.fromEntries(Object.entries(told.tell ?? {}).map(([name, value]) => [name, [value].flat().join(", ")]));
     const rest = Object.entries(told).filter(([name, value]) => !known.has(name) && ["number", "string", "boolean"].includes(typeof value));
     changes.options = rest.map(([name, value]) => `${name}=${value}`).join(" ");
     if (told.image) lost.push("the picture that it began with");

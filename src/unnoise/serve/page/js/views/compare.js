@@ -30,7 +30,7 @@ function mount(root, goes) {
   parts.line = h("p.line", {});
   root.classList.add("split");
   root.append(
-    h("aside.settings", { "aria-label": "Settings" }, controls.modelControl(), parts.axes, controls.seedControl(() => 1), controls.labelControl({ turn: false }), h("details.more", {}, h("summary", {}, "What all cells share"), h("div.held", {}, controls.stepsControl(), controls.samplerControl(), controls.guidanceControl())), h("div.go", {}, parts.button)),
+    h("aside.settings", { "aria-label": "Settings" }, controls.modelControl(), parts.axes, controls.seedControl(() => 1), controls.labelControl({ turn: false }), controls.toldControls(), h("details.more", {}, h("summary", {}, "What all cells share"), h("div.held", {}, controls.stepsControl(), controls.samplerControl(), controls.guidanceControl())), h("div.go", {}, parts.button)),
     h("section.canvas", { "aria-label": "The grid" }, h("header.stage-head", {}, parts.line), parts.place));
   axes();
   empty();

@@ -25,7 +25,7 @@ function mount(root, goes) {
   parts.tools = h("div.actions", {});
   parts.place = h("div.stage-place", {});
   const settings = h("aside.settings", { "aria-label": "Settings" },
-    controls.modelControl(), controls.labelControl(), controls.stepsControl(), controls.samplerControl(), controls.guidanceControl(), controls.seedControl(), controls.countControl(),
+    controls.modelControl(), controls.labelControl(), controls.toldControls(), controls.stepsControl(), controls.samplerControl(), controls.guidanceControl(), controls.seedControl(), controls.countControl(),
     h("details.more", {}, h("summary", {}, "More"), controls.moreControls()),
     h("label.check", {}, h("input", { type: "checkbox", checked: state.now.live, onchange: (event) => state.set({ live: event.target.checked }) }), " Draw as I change things"),
     h("div.go", {}, parts.button));
@@ -33,10 +33,11 @@ function mount(root, goes) {
   root.append(settings, h("section.canvas", { "aria-label": "Samples" }, h("header.stage-head", {}, parts.line, parts.bar, parts.tools), parts.place));
   empty();
   controls.whenChanged((changed) => {
-    if (changed.includes("model")) return cancel(), empty();
+    if (changed.includes("model")) return;
     if (root.isConnected && state.now.live && (shown || changed.includes("seed"))) begin(true);
     else describe();
   });
+  state.addEventListener("change", ({ detail }) => detail.includes("model") && (cancel(), empty()));
   addEventListener("theme", () => shown?.place.repaint?.());
 }
 
@@ -141,7 +142,7 @@ function finished({ seconds, first }) {
   parts.place.dataset.first = first ?? seconds;
   fill(parts.tools,
     h("span.muted", {}, done),
-    h("button", { type: "button", onclick: keepAll, title: "Keep all (K)" }, items.size > 1 ? "Keep all" : "Keep"),
+    state.pictures || items.size <= 64 ? h("button", { type: "button", onclick: keepAll, title: "Keep all (K)" }, items.size > 1 ? "Keep all" : "Keep") : null,
     h("button", { type: "button", onclick: saveAll }, state.pictures ? (items.size > 1 ? "Save zip" : "Save PNG") : "Save CSV"),
     h("button", { type: "button", onclick: () => go("understand", { item: items.get(0) }) }, "Understand"));
 }
@@ -156,7 +157,7 @@ function failed(error) {
 }
 
 async function keepAll() {
-  if (!items.size) return;
+  if (!items.size || (!state.pictures && items.size > 64)) return;
   if (items.size === 1) return keep(items.get(0));
   const ids = [];
   for (const { settings, png = null, values = null } of items.values()) ids.push(await gallery.keep({ settings, png, values }));

@@ -31,7 +31,7 @@ function mount(root, goes) {
   parts.line = h("p.line", { role: "status" });
   root.classList.add("split");
   root.append(
-    h("aside.settings", { "aria-label": "Settings" }, controls.modelControl(), parts.side, controls.labelControl({ turn: false }), controls.stepsControl(), controls.samplerControl(), controls.guidanceControl(), controls.seedControl(() => COUNT), h("div.go", {}, parts.button)),
+    h("aside.settings", { "aria-label": "Settings" }, controls.modelControl(), parts.side, controls.labelControl({ turn: false }), controls.toldControls(), controls.stepsControl(), controls.samplerControl(), controls.guidanceControl(), controls.seedControl(() => COUNT), h("div.go", {}, parts.button)),
     h("section.canvas", { "aria-label": "The picture" }, parts.line, h("div.bench", {}, h("div", {}, parts.board, parts.tools), parts.found), parts.file));
   side();
   tools();

@@ -19,7 +19,7 @@ function mount(element) {
   for (const name of ["error", "schedule", "plan", "way", "near"]) parts[name] = h("section.panel", { id: `panel-${name}` });
   root.classList.add("split");
   root.append(
-    h("aside.settings", { "aria-label": "Settings" }, controls.modelControl(), controls.stepsControl(), controls.samplerControl(), controls.labelControl({ turn: false }), controls.guidanceControl(), controls.seedControl(() => 1), h("details.more", {}, h("summary", {}, "More"), controls.moreControls())),
+    h("aside.settings", { "aria-label": "Settings" }, controls.modelControl(), controls.stepsControl(), controls.samplerControl(), controls.labelControl({ turn: false }), controls.toldControls(), controls.guidanceControl(), controls.seedControl(() => 1), h("details.more", {}, h("summary", {}, "More"), controls.moreControls())),
     h("section.canvas.panels", { "aria-label": "Why it draws as it does" }, parts.error, parts.way, parts.schedule, parts.near, parts.plan));
   controls.whenChanged((changed) => {
     if (changed.some((name) => ["model", "seed", "label"].includes(name))) item = null;
@@ -143,7 +143,8 @@ async function way() {
 
 /** The way as a slider: what was asked about, and what was believed of it. */
 function film(told, seed, label, around) {
-  const [state_, belief] = told.states[0].png ? [frame(), frame()] : [canvas(), canvas()];
+  const plane = around?.columns.length === 2;
+  const [state_, belief] = told.states[0].png ? [frame(), frame()] : plane ? [canvas(), canvas()] : [numbers(around), numbers(around)];
   const end = told.times.length - 1;
   const out = h("output", {});
   const slider = h("input", { type: "range", min: 0, max: end, value: end, step: 1, "aria-label": "Moment on the way from noise to the sample", oninput: () => at(Number(slider.value)) });
@@ -154,6 +155,8 @@ function film(told, seed, label, around) {
     if (told.states[0].png) {
       show(state_, told.states[i].png);
       show(belief, told.beliefs[i].png);
+    } else if (!plane) {
+      for (const [holder, moments] of [[state_, told.states], [belief, told.beliefs]]) holder.querySelectorAll("dd").forEach((one, k) => (one.textContent = number(moments[i].values[k], 4)));
     } else {
       path(state_, told.states, i, around);
       path(belief, told.beliefs, i, around);
@@ -181,15 +184,11 @@ function film(told, seed, label, around) {
 const frame = () => h("img.frame", { alt: "" });
 const canvas = () => h("canvas.frame", { width: 440, height: 440, role: "img", "aria-label": "The point on its way" });
 
+const numbers = (around) => h("dl.facts", {}, around.columns.map((name) => h("div", {}, h("dt", {}, name.replaceAll("_", " ")), h("dd", {}))));
+
 function path(place, moments, upTo, around) {
   const pen = place.getContext("2d");
   pen.clearRect(0, 0, place.width, place.height);
-  if (!around?.box || moments[0].values.length !== 2) {
-    pen.fillStyle = probe("--ink");
-    pen.font = "24px monospace";
-    moments[upTo].values.slice(0, 14).forEach((value, i) => pen.fillText(`${around?.columns[i] ?? i}: ${number(value, 4)}`, 12, 30 + 29 * i));
-    return;
-  }
   const [x0, x1, y0, y1] = around.box;
   const spot = ([x, y]) => [((x - x0) / (x1 - x0)) * place.width, (1 - (y - y0) / (y1 - y0)) * place.height];
   pen.fillStyle = probe("--faint-ink");
@@ -213,10 +212,18 @@ function near(thing) {
       ? `Yes, nearly: the nearest training item is ${number(first)} away, nearer than 99 of 100 unseen real items come to theirs (${number(told.threshold)}).`
       : `No: the nearest training item is ${number(first)} away; only below ${number(told.threshold)}, where 1 of 100 unseen real items comes, would it be called a copy.`;
     announce(said);
-    const own = image ? h("figure", {}, picture(image, "The sample"), h("figcaption", {}, "the sample")) : null;
-    const others = told.items.map((one) => h("figure", {}, one.png ? picture(one.png, "A training item") : h("p.values", {}, one.values.map((v) => number(v)).join("  ")), h("figcaption", {}, number(one.distance))));
-    return [h("p.said", {}, said), h("div.near", {}, own, others), h("p.muted", {}, `The nearest of ${number(told.looked)}${told.looked < told.of ? ` of ${number(told.of)}` : ""} training items, by Euclidean distance.`)];
+    const looked = h("p.muted", {}, `The nearest of ${number(told.looked)}${told.looked < told.of ? ` of ${number(told.of)}` : ""} training items, by Euclidean distance.`);
+    if (!image) return [h("p.said", {}, said), neighbours(thing.values, told.items), looked];
+    const own = h("figure", {}, picture(image, "The sample"), h("figcaption", {}, "the sample"));
+    const others = told.items.map((one) => h("figure", {}, picture(one.png, "A training item"), h("figcaption", {}, number(one.distance))));
+    return [h("p.said", {}, said), h("div.near", {}, own, others), looked];
   });
+}
+
+/** Rows beside their nearest, the sample first. */
+function neighbours(values, items) {
+  const row = (name, numbers_) => h("tr", {}, h("th", { scope: "row" }, name), numbers_.map((value) => h("td", {}, number(value))));
+  return h("div.scroll", { tabindex: 0, role: "region", "aria-label": "The nearest training rows" }, h("table.rows", {}, h("tbody", {}, row("the sample", values), items.map((one) => row(`${number(one.distance)} away`, one.values)))));
 }
 
 export const view = { mount, enter };

@@ -74,7 +74,7 @@ function show(run) {
 function words(run) {
   const verdict = run.verdict ? h("p.verdict", {}, run.verdict.sentence, h("small", {}, ` (measured after ${number(run.verdict.items)} items)`)) : null;
   const advice = run.advice.map((one) => h("p.advice", {}, one.sentence, one.change.length ? h("span", {}, " To change: ", one.change.map((word, i) => [i ? ", " : "", h("code", {}, word)])) : null));
-  const none = verdict ? null : h("p.muted", {}, "Not measured yet: ", h("code", {}, `unnoise evaluate runs/${run.name}`), " says how good it is.");
+  const none = verdict || run.state === "training" ? null : h("p.muted", {}, "Not measured yet: ", h("code", {}, `unnoise evaluate runs/${run.name}`), " says how good it is.");
   return h("div.words", {}, verdict, advice, none);
 }
 

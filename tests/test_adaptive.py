@@ -58,7 +58,7 @@ def some(*names: str) -> list[Any]:
     return [pytest.param(name, marks=[] if name in names else pytest.mark.slow) for name in sorted(PROCESSES)]
 
 
-@pytest.mark.parametrize("name", some("cosine", "karras", "flow"))
+@pytest.mark.parametrize("name", some("karras", "flow"))
 def test_equals_an_eighth_order_solver(name: str) -> None:
     process = PROCESSES[name]
     truth = blend(process)
@@ -75,7 +75,7 @@ def test_equals_an_eighth_order_solver(name: str) -> None:
     assert loose < 1e-4
 
 
-@pytest.mark.parametrize("name", some("linear", "sigmoid", "geometric", "flow_shifted", "discrete_zero_terminal"))
+@pytest.mark.parametrize("name", some("geometric", "flow_shifted", "discrete_zero_terminal"))
 def test_there_and_back(name: str) -> None:
     truth = blend(PROCESSES[name])
     least = least_time(truth.process)
@@ -104,16 +104,16 @@ def test_the_flow_of_a_normal_law_is_known_from_the_very_noise() -> None:
 def test_to_zero_is_the_belief_at_the_least_noise() -> None:
     truth = blend(COSINE)
     x, least = noised(truth, 5, 0.9), least_time(COSINE)
-    above = flow(truth, x, 0.9, least, tolerance=1e-9)
+    above = flow(truth, x, 0.9, least, tolerance=1e-6)
     wanted = truth(above, COSINE.level(np.full(5, least), above), {}).x0
-    assert (flow(truth, x, 0.9, 0.0, tolerance=1e-9) - wanted).abs().max() < 1e-12
+    assert (flow(truth, x, 0.9, 0.0, tolerance=1e-6) - wanted).abs().max() < 1e-12
 
 
 def test_a_neighbour_changes_no_bit() -> None:
     truth = blend(COSINE)
     x = noised(truth, 24, 0.9, torch.float32)
     whole = flow(truth, x, 0.9, 0.01, places=8)
-    for items in ([11, 3], [23, 3, 7, 5, 2], list(range(3, 12))):  # calls are of 4, or of 8
+    for items in ([11, 3], [23, 3, 7, 5, 2]):  # calls are of 4, or of 8
         alone = flow(truth, x[items], 0.9, 0.01, places=8)
         again = flow(truth, torch.cat([x[items], 50 * x[:12]]), 0.9, 0.01, places=8)[: len(items)]
         assert torch.equal(again, whole[items])
@@ -169,11 +169,11 @@ def test_conditions_stay_with_their_items() -> None:
     draw = np.random.default_rng(3)
     means = np.array([[-1.0, 0.0], [1.0, 0.0]])
     truth = exact.Mixture(COSINE, [1, 1], means, np.tile(0.01 * np.eye(2), (2, 1, 1)), [0, 1])
-    x = torch.from_numpy(draw.standard_normal((20, 2)))
-    label = torch.from_numpy(draw.integers(0, 2, 20))
-    found = flow(truth, x, 1.0, 0.0, cond={"label": label}, places=4)
+    x = torch.from_numpy(draw.standard_normal((12, 2)))
+    label = torch.from_numpy(draw.integers(0, 2, 12))
+    found = flow(truth, x, 1.0, 0.0, tolerance=1e-3, cond={"label": label}, places=4)
     assert torch.equal((found[:, 0] > 0).long(), label)
-    free = flow(truth, x, 1.0, 0.0, places=4)
+    free = flow(truth, x, 1.0, 0.0, tolerance=1e-3)
     assert not torch.equal((free[:, 0] > 0).long(), label)
 
 

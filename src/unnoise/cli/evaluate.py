@@ -83,6 +83,7 @@ def evaluate(
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
     reader = None if features is None else asking.features(opened, features, download)
     rules = opened.protocol(against, reader, asking.measures(measures), draws, count)
+    likely = likelihoods.measure(opened, wanted, against, count)  # first: where it fails, no samples are lost
     _ = rules.reals  # what cannot be asked of the data is told before samples are drawn
     like, total = opened.like(rules), rules.draws * rules.count
     prompted = opened.following(prompts) if prompts else None
@@ -101,7 +102,6 @@ def evaluate(
     sentence = page.verdict(told)
     if prompted is not None:
         told += prompted.measure(opened.recipe.modality.quantise(asked_of))
-    likely = likelihoods.measure(opened, wanted, against, count)
     record: dict[str, Any] = {
         "run": str(run),
         "recipe": opened.recipe.name,

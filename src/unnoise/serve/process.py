@@ -45,6 +45,7 @@ def serve(
     with socket.socket(family) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(settings.connections)  # who reads the address may ask at once
         config = uvicorn.Config(
             app, log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on",
             timeout_keep_alive=15, h11_max_incomplete_event_size=1 << 14, http="h11", ws="none",

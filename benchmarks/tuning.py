@@ -220,13 +220,13 @@ def page(told: dict[str, Any]) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("subjects", nargs="+")
-    arguments.add_argument("--items", type=int, default=512)
+    arguments.add_argument("--items", type=int, default=256)
     arguments.add_argument("--steps", type=int, default=12)
     arguments.add_argument("--samples", type=int, default=1000)
     arguments.add_argument("--evaluations", default=",".join(map(str, COUNTS)))
     given = arguments.parse_args()
-    half, counts = max(8, given.items // 2), [int(word) for word in given.evaluations.split(",")]
-    how = Tuning(fit=given.items, choose=half, judge=half, steps=given.steps)
+    counts = [int(word) for word in given.evaluations.split(",")]
+    how = Tuning(fit=given.items, choose=max(8, given.items // 2), judge=given.items, steps=given.steps)
     place = harness.RESULTS / "tuning.json"
     for word in given.subjects:
         name, _, folder = word.partition("=")

@@ -69,11 +69,13 @@ def _asked(run: Run, guidance: Guidance | tuple[float, float] | None) -> tuple[t
     """The range of weights, and the guides in words where they are no weight alone."""
     if isinstance(guidance, tuple) and len(guidance) == 2:
         least, most = (float(weight) for weight in guidance)
-        if not 0 <= least <= most:
+        if not 0 <= least <= most < np.inf:
             raise UserError(f"a range of guidance weights runs upwards from at least 0, got {least:g} to {most:g}")
         return (least, most), None
     asked = run.recipe.sampling.guidance if guidance is None else guidance
     weight = weight_of(asked)
+    if weight is not None and not np.isfinite(weight):
+        raise UserError(f"a weight of guidance is a finite number, got {weight:g}")
     return ((weight, weight), None) if weight is not None else ((1.0, 1.0), words(asked))
 
 

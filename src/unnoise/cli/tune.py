@@ -19,7 +19,7 @@ def tune(
     items: Annotated[
         int | None,
         typer.Option(
-            help="Items to fit to: 512, fewer where a network is large; half as many choose and judge.",
+            help="Items to fit to: 256, fewer where a network is large.",
             min=8,
         ),
     ] = None,
@@ -42,8 +42,7 @@ def tune(
     from unnoise.distill import Tuned, Tuning
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
-    half = items and max(8, items // 2)
-    given = {"fit": items, "choose": half, "judge": half, "steps": steps}
+    given = {"fit": items, "choose": items and max(8, items // 2), "judge": items, "steps": steps}
     how = Tuning(**{name: value for name, value in given.items() if value is not None})
     found: list[Tuned] = []
     begun, stages = time.monotonic(), _Stages()
@@ -111,7 +110,7 @@ def _weights(text: str | None) -> Any:
 
 
 def _line(tuned: Any) -> str:
-    count, share = tuned.plan.rows, tuned.distance / tuned.before
+    count, share = tuned.plan.rows, tuned.share
     told = f"{count} evaluations: {tuned.distance:.4f} from the fine solution, {share:.2f} of {tuned.ancestor.name}'s"
     return told if tuned.better else f"{told}: no better, so not kept"
 

@@ -19,7 +19,6 @@ from unnoise.distill.table import Fit, Table
 from unnoise.tensor import Array, Tensor
 
 PULL = 1e-4  # towards where the descent began: for each offset's square, as a share of the distance there
-SEEN, FEWEST = 4096, 16  # numbers that the curvature is taken of, and items at least; the gradient is of all items
 DAMPING = 1e-3  # share of the curvature along each axis, to begin with
 EASED, STIFFENED, TRIES = 0.25, 8.0, 6  # the damping after a step that helped, and after one that did not
 LITTLE = 2e-3  # share of the distance: two steps in a row that gain less are the last
@@ -82,12 +81,11 @@ def descend(
     starts (n, ...): y where x_T is drawn; ends (n, ...): the fine solution; off: the distance on the items that choose.
     """
     fit = descent.fit
-    few = min(len(starts), max(FEWEST, SEEN // starts[0].numel()))
     while not descent.over and descent.step < last:
         fit.put(descent.at)
         value, gradient = gradient_of(subject, fit, starts, ends)
         tied = 2 * PULL * descent.scale
-        curvature = _curvature(subject, fit, starts[:few], ends[:few], value)
+        curvature = _curvature(subject, fit, starts, ends, value)
         now, gained = _step(subject, descent, (starts, ends), value, gradient + tied * descent.at, curvature, tied)
         descent.step += 1
         descent.idle = 2 if not gained else descent.idle + 1 if gained < LITTLE * value else 0
@@ -150,7 +148,10 @@ def _last(subject: Subject, fit: Fit, starts: Tensor, lot: slice) -> Tensor:
 
 
 def _curvature(subject: Subject, fit: Fit, starts: Tensor, ends: Tensor, mean: float) -> Array:
-    """Gauss and Newton's (P, P): the mean over items of JᵀJ/(d·distance), J (d, P) the slopes of the sample."""
+    """Gauss and Newton's (P, P): the mean over items of JᵀJ/(d·distance), J (d, P) the slopes of the sample.
+
+    Of all items: the few whose ways part early are the steepest, and a step that has not seen them is refused.
+    """
     total, size = np.zeros((fit.size, fit.size)), starts[0].numel()
     for lot in subject.lots(len(starts), max(1, LOT // 4)):
         ys, slope = slopes(subject, fit, starts[lot], subject.cond(lot.start, lot.stop))

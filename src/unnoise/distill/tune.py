@@ -31,8 +31,8 @@ class Tuning:
     """fit, choose, judge: items of each part; steps: of the descent, at most; fine: steps of the solver that stands
     for the flow."""
 
-    fit: int = 512
-    choose: int = 256
+    fit: int = 256
+    choose: int = 128
     judge: int = 256
     steps: int = 12
     fine: int = fine.STEPS
@@ -65,6 +65,11 @@ class Tuned:
     def better(self) -> bool:
         """Whether it is nearer to the fine solution than its ancestor."""
         return self.distance < self.before
+
+    @property
+    def share(self) -> float:
+        """Its distance over that of its ancestor."""
+        return self.distance / self.before if self.before else float("inf")
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ def _tuned(subject: Subject, parts: Parts, count: int, how: Tuning, store: Store
     after, before = (race.off(subject, plan, judges, parts.judge) for plan in (made, ancestor.plan))
     spent = budget.rows(subject, best, parts.fine.lam, judges[: budget.ITEMS], parts.judge[: budget.ITEMS])
     tuned = Tuned(made, ancestor, after, before, (*spent, after), subject.guidance, how.judge)
-    fact = f"{after:.4f}, {ancestor.name} {before:.4f}: {after / before:.2f} of it"
+    fact = f"{after:.4f}, {ancestor.name} {before:.4f}: {tuned.share:.2f} of it"
     yield Told(stage, 1, 1, "plans", fact, tuned)
 
 

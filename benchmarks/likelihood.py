@@ -2,6 +2,7 @@
 
 python benchmarks/likelihood.py                 trains the recipe, some seven minutes on one core
 python benchmarks/likelihood.py --keep FOLDER   keeps the run there, or takes the one that stands there already
+python benchmarks/likelihood.py --parts trees   of one part alone, beside what stands in the results
 
 All are of the 540 test items; what is fitted, and chosen, knows the 1257 others alone. Densities are those of the item
 with u added, uniform over the cell of each pixel, in the units of the levels: −log2 of them bounds −log2 P of the item
@@ -9,8 +10,9 @@ from above. Histograms and trees tell P itself, with no cell.
 """
 
 import argparse
+import json
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from unnoise.tensor import Array
 LEVELS = 17
 SPREAD = 8  # places in its cells that a mixture sees of each item
 BEGUN = 0.1  # what every level is counted before any item is
-TREES = {"n_estimators": 300, "min_samples_leaf": 3, "max_features": 0.5, "random_state": 0}
+TREES = {"n_estimators": 100, "min_samples_leaf": 3, "max_features": 0.5, "random_state": 0}
 SMOOTH = (0.05, 0.02)  # of the trees' probabilities: parts of the histogram and of all levels alike
 TRAIN_ITEMS = 250  # of those seen in training, that they are told for
 
@@ -75,52 +77,56 @@ def in_turn(fitted: Array, test: Array) -> Array:
     return bits / 64
 
 
-def of_run(run: Run) -> dict[str, Any]:
-    """The flow with and without the label, the bound, and what items seen in training cost."""
-    test, seen = run.recipe.source.split("test"), run.recipe.source.split("train")
-    labels = test.cond["label"]
+def left(run: Run) -> dict[str, Any] | None:
+    """What `unnoise evaluate --likelihood ode` left in the folder of the same weights."""
+    path = run.folder / "metrics.json"
+    there = json.loads(path.read_text()) if path.exists() else {"weights": None}
+    if there["weights"] != run.weights or there["against"] != "test":
+        return None
+    return next((one for one in there.get("likelihood", ()) if one["name"] == "likelihood_ode"), None)
 
-    def labelled() -> Likelihood:
-        return by_flow(run.denoiser, run.recipe.modality, test.items, run.labels(labels.tolist(), len(labels)))
 
-    ways = {
-        "flow": run.likelihood,
-        "flow, label told": labelled,
-        "bound": lambda: run.likelihood("bound"),
-        "flow, seen in training": lambda: run.likelihood("ode", seen.items[:TRAIN_ITEMS]),
-    }
-    found: dict[str, Any] = {}
-    for name, ask in ways.items():
-        start = time.process_time()
-        record = ask().record()
-        found[name] = {key: record[key] for key in ("value", "error", "own_error", "items", "evaluations", "protocol")}
-        found[name]["processor_seconds"] = time.process_time() - start
-        print(f"{name}: {record['value']:.4f} ± {record['error']:.4f}", flush=True)
-    return found
+def labelled(run: Run) -> Likelihood:
+    """By the flow, each item's label told."""
+    test = run.recipe.source.split("test")
+    labels = test.cond["label"].tolist()
+    return by_flow(run.denoiser, run.recipe.modality, test.items, run.labels(labels, len(labels)))
+
+
+def seen(run: Run) -> Likelihood:
+    """By the flow, of items that training has seen."""
+    return run.likelihood("ode", run.recipe.source.split("train").items[:TRAIN_ITEMS])
+
+
+OLD: dict[str, Callable[[Array, Array], dict[str, Any]]] = {
+    "densities": mixtures,
+    "histograms": lambda fitted, test: told(-np.log2(histograms(fitted)[np.arange(64), test.astype(int)]).mean(1)),
+    "trees": lambda fitted, test: told(in_turn(fitted, test)),
+}
+OURS: dict[str, Callable[[Run], dict[str, Any]]] = {
+    "flow": lambda run: left(run) or run.likelihood().record(),
+    "bound": lambda run: run.likelihood("bound").record(),
+    "flow, label told": lambda run: labelled(run).record(),
+    "flow, seen in training": lambda run: seen(run).record(),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=[*OLD, *OURS], default=[*OLD, *OURS])
     asked = parser.parse_args()
+    path = harness.RESULTS / "likelihood.json"
     with tempfile.TemporaryDirectory() as scratch:
         place = (asked.keep or Path(scratch)) / "digits-likelihood"
         run = un.open(place) if (place / "recipe.yaml").exists() else un.fit("digits-likelihood", place)
+        facts = {"train_items": run.checkpoint.items, "train_seconds": run.clock[-1][1], "weights": run.weights}
         fitted, test = part(run, "train", "validation"), part(run, "test")
-        each = histograms(fitted)[np.arange(64), test.astype(int)]
-        figures: dict[str, Any] = {
-            "machine": harness.machine(),
-            "densities": mixtures(fitted, test),
-            "histograms": told(-np.log2(each).mean(1)),
-            "trees": told(in_turn(fitted, test)),
-        }
-        for name in ("densities", "histograms", "trees"):
-            print(name, figures[name], flush=True)
-        harness.save("likelihood", figures)
-        figures["digits-likelihood"] = {
-            "items": run.checkpoint.items, "train_seconds": run.clock[-1][1], "weights": run.weights, **of_run(run)
-        }  # fmt: skip
-        harness.save("likelihood", figures)
+        for name in asked.parts:
+            made = OLD[name](fitted, test) if name in OLD else {**facts, **OURS[name](run)}
+            figures = json.loads(path.read_text()) if path.exists() else {}
+            harness.save("likelihood", {**figures, "machine": harness.machine(), name: made})
+            print(name, made, flush=True)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,9 @@ def _told(part: Part, told: Mapping[str, Any], run: Folder, path: object) -> dic
             levels = [math.log(edge) if 0 < edge < math.inf else end for edge, end in ((low, -LEVEL), (high, LEVEL))]
             leaves["levels"] = torch.tensor([levels], dtype=torch.float32)
         elif isinstance(value, Tensor):
-            leaves[name] = value if value.ndim == len(run.recipe.shape) + 1 else value.unsqueeze(0)
+            least = len(run.recipe.shape) + (name == "prompt")
+            leaves[name] = value if value.ndim > least else value.unsqueeze(0)
+            part.check(leaves[name], run.recipe.shape[1:], str(path))
         else:
             leaves[name] = part.read(value, run.recipe.modality)
     if "hint" in known and "hint" not in told and getattr(part, "of", None) != "data":
@@ -129,7 +131,10 @@ def merged(run: Folder, dials: Mapping[str, Tensor], out: Path) -> Path:
     net = run.denoiser.net
     if not isinstance(net, Adapted):
         raise UserError(f"{run.folder} has no LoRA around it to merge: name one, as PATH=WEIGHT")
-    shares = {name.partition(":")[2]: float(leaf) for name, leaf in dials.items()}
+    told = {name.removeprefix("lora:"): leaf for name, leaf in dials.items() if name.startswith("lora:")}
+    if any(leaf.numel() != 1 for leaf in told.values()):
+        raise UserError("weights are merged for all samples alike: give each LoRA one")
+    shares = {name: float(leaf) for name, leaf in told.items()}
     made, recipe = net.merged(shares), run.recipe
     train = {**recipe.nodes["train"], "ema": [], "snapshots": 0}  # of these weights there is no history
     plain_recipe = resolve(recipe.name, {**recipe.nodes, "adapt": "nothing", "train": train}, recipe.known)

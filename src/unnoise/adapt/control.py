@@ -1,6 +1,6 @@
 """Control: a trained copy of a frozen network's way down, which sees a picture and adds to the original's joints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -86,6 +86,13 @@ class Control(Part):
         each = [given] if told.single(given) else list(given)
         return torch.from_numpy(np.stack([told.make(one) for one in each]))
 
+    def check(self, leaf: Tensor, sizes: Sequence[int], name: str) -> None:
+        if leaf.shape[1:] != (self.told.count + 1, *sizes):
+            raise UserError(
+                f"'{name}' is controlled by {self.told.count + 1} channels of {tuple(sizes)} (the last one says "
+                f"where they are given), got the shape {tuple(leaf.shape[1:])}"
+            )
+
     def begin(self, base: Net) -> None:
         own, given = self.branch.state_dict(), base.state_dict()
         with torch.no_grad():
@@ -102,11 +109,7 @@ class Control(Part):
             hint = torch.cat((given, torch.ones_like(given[:, :1])), dim=1)
         if hint is None:
             return Brought()
-        if hint.shape[1] != self.told.count + 1 or hint.shape[2:] != x.shape[2:]:
-            raise UserError(
-                f"'{name}' is controlled by {self.told.count + 1} channels of {tuple(x.shape[2:])} (the last one says "
-                f"where they are given), got the shape {tuple(hint.shape[1:])}"
-            )
+        self.check(hint, x.shape[2:], name)
         strength = cond[f"{self.kind}:{name}"].to(x.dtype).expand(len(x))
         levels = cond.get(f"levels:{name}")
         if levels is not None:

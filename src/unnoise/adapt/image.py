@@ -1,6 +1,6 @@
 """Image prompts: a small encoder of pictures, and in every attention of a frozen network a second pair of K and V."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -101,16 +101,19 @@ class ImagePrompt(Part):
         made = np.stack([told.make(one)[: self.shape[0]] for one in each])
         return torch.from_numpy(made).unsqueeze(0)
 
+    def check(self, leaf: Tensor, sizes: Sequence[int], name: str) -> None:
+        if leaf.ndim != len(sizes) + 3 or leaf.shape[2] != self.shape[0]:
+            raise UserError(
+                f"'{name}' is prompted by pictures (B, P, {self.shape[0]}, *sizes), got {tuple(leaf.shape)}"
+            )
+
     def bring(
         self, base: Net, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond, name: str
     ) -> Brought:
         prompts = cond.get(f"prompt:{name}")
         if prompts is None:
             return Brought()
-        if prompts.ndim != x.ndim + 1 or prompts.shape[2] != self.shape[0]:
-            raise UserError(
-                f"'{name}' is prompted by pictures (B, P, {self.shape[0]}, *sizes), got {tuple(prompts.shape)}"
-            )
+        self.check(prompts, x.shape[2:], name)
         strength = cond[f"{self.kind}:{name}"].to(x.dtype)
         count = prompts.shape[1]
         strength = strength.reshape(len(strength), -1).expand(len(x), count)

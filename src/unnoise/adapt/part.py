@@ -1,7 +1,7 @@
 """What is added to a frozen network: a part that changes its layers, or brings it something to look at or to add."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -70,6 +70,9 @@ class Part(nn.Module, ABC):
     def read(self, given: Any, modality: Any) -> Tensor:
         """The leaf (1, ...), or (n, ...), of what a person shows it."""
         raise UserError(f"a {self.kind} is shown nothing, got {given!r}")
+
+    def check(self, leaf: Tensor, sizes: Sequence[int], name: str) -> None:
+        """Raises where what it is shown has another shape than it knows, for items of these sizes."""
 
     def join(self, base: Net, name: str, dials: Dials) -> None:
         """Takes its place in a network, once. Most need none."""

@@ -35,7 +35,7 @@ PART = 4096  # samples that become raw items at a time
 WAYS = {"ode": "ode", "bound": "bound"}  # to a likelihood
 ASKED = 100  # steps of a chain that an item is asked about for the bound, at most
 
-Label: TypeAlias = int | str | Sequence[int | str] | None
+Label: TypeAlias = int | str | Sequence[int | str | None] | None
 Text: TypeAlias = str | Sequence[str | None] | None
 Given: TypeAlias = Label | Mapping[str, Any]  # labels, or by the name of each condition what is told of it
 

@@ -5,11 +5,13 @@ from unnoise.conditions.labels import Labels, ToldLabels
 from unnoise.conditions.numbers import Numbers, ToldNumbers
 from unnoise.conditions.picture import Picture, ToldPicture
 from unnoise.conditions.telling import Telling
+from unnoise.conditions.words import ToldWords, Words
 
 CONDITIONS: dict[str, type[Condition]] = {
     "labels": Labels,
     "numbers": Numbers,
     "picture": Picture,
+    "words": Words,
 }
 
 __all__ = [
@@ -23,4 +25,6 @@ __all__ = [
     "ToldLabels",
     "ToldNumbers",
     "ToldPicture",
+    "ToldWords",
+    "Words",
 ]

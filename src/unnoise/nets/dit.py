@@ -16,6 +16,7 @@ from unnoise.nets.layers import zero
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import BRANCH, Modulation, PreservingEmbedding, Unit, blend, silu, units
 from unnoise.nets.rotary import Rotary
+from unnoise.nets.text import Read, texts
 from unnoise.nets.tokens import PreservingTokenBlock, TokenBlock, linear, modulated
 from unnoise.nets.unet import Sources
 from unnoise.tensor import Cond, Float, Tensor
@@ -93,6 +94,7 @@ class DiT(Net):
             self.blocks = nn.ModuleList(TokenBlock(*options) for _ in range(depth))
             self.modulate = zero(nn.Linear(embed_width, (6 * depth + 2) * width))
             self.last = zero(nn.Linear(width, answers * numbers))
+        self.texts = texts(self.heard, self.attention_widths, embed_width)
         self.kept = units(self)
 
     def forward(
@@ -117,7 +119,8 @@ class DiT(Net):
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
     ) -> tuple[Float[Tensor, "B L width"], "Pass"]:
         """The tokens before the first block, and what every block hears."""
-        embedding = self.embedding(noise_level, cond)
+        read = self.read(cond, len(noise_level))
+        embedding = self.embedding(noise_level, cond, read.vectors)
         numbers = self.modulate(silu(embedding) if self.preserving else F.silu(embedding))
         parts = cells(self.joined(x, cond).to(next(self.first.parameters()).dtype), self.patch)
         counts = parts.shape[2:]
@@ -125,23 +128,24 @@ class DiT(Net):
         modulation = numbers.unflatten(1, (-1, 1, h.shape[2])).unbind(dim=1)  # each (B, 1, width)
         place = self.place(waves(counts, h))
         h = blend(h, place.expand_as(h), BRANCH) if self.preserving else h + place
-        return h, Pass(modulation, self.rotary(counts, h), counts)
+        return h, Pass(modulation, self.rotary(counts, h), counts, read)
 
     def step(
         self, i: int, h: Float[Tensor, "B L width"], pass_: "Pass", sources: Sources = ()
     ) -> Float[Tensor, "B L width"]:
         """The tokens after block i."""
         heard = 2 if self.preserving else 6
-        modulation = pass_.modulation[i * heard : (i + 1) * heard]
+        modulation, sources = pass_.modulation[i * heard : (i + 1) * heard], pass_.read.beside(sources)
         return self.blocks[i](h, modulation, pass_.table, sources[i] if sources else ())
 
 
 class Pass(NamedTuple):
-    """What a pass brings to its blocks: the modulation of all, the turns of the places, cells along each axis."""
+    """What a pass brings to its blocks: the modulation of all, the turns of places, cells along each axis, texts."""
 
     modulation: Sequence[Tensor]
     table: Tensor
     counts: Sequence[int]
+    read: Read = Read()
 
 
 def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:

@@ -40,13 +40,16 @@ class Embedding(nn.Module):
         self.told = nn.Linear(augment, width, bias=False) if augment else None
         self.others = vectors(heard or {}, width)
 
-    def forward(self, noise_level: Float[Tensor, "B"], cond: Cond) -> Float[Tensor, "B width"]:
+    def forward(
+        self, noise_level: Float[Tensor, "B"], cond: Cond, read: Sequence[Tensor] = ()
+    ) -> Float[Tensor, "B width"]:
+        """read: what texts say in all, vectors (B, width)."""
         waves = self.sinusoids(noise_level).to(self.first.weight.dtype)
         embedding = self.second(F.silu(self.first(waves)))
         told = cond.get("augment")
         if self.told is not None and told is not None:
             embedding = embedding + self.told(told.to(embedding.dtype))
-        for other in () if self.others is None else self.others(cond, len(noise_level)):
+        for other in (*read, *(() if self.others is None else self.others(cond, len(noise_level)))):
             embedding = embedding + other
         if self.labels is None:
             return embedding

@@ -24,18 +24,27 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Leaf (B, length) int64 in 0 .. vocabulary − 1, padded with 0."""
+    """Leaf (B, length) int64 in 0 .. vocabulary − 1: 1 begins, 0 pads; 1 alone says nothing.
+
+    width, depth: of the transformer that reads it.
+    """
 
     vocabulary: int
     length: int
+    width: int = 128
+    depth: int = 2
 
 
 @dataclass(frozen=True)
 class Features:
-    """Leaf (B, length, width + 1): what another network made of a text, and a last column of 1, 0 where it pads."""
+    """Leaf (B, length, width + 1): what another network made of a text, and a last column of 1, 0 where it pads.
+
+    Zeros say nothing. inner: the width at which it is looked at.
+    """
 
     length: int
     width: int
+    inner: int = 128
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from unnoise.nets import presets
 from unnoise.nets.embed import FREQUENCIES, Embedding
 from unnoise.nets.heard import Heard
 from unnoise.nets.net import Net
+from unnoise.nets.text import Look, texts
 from unnoise.nets.waves import Waves
 from unnoise.tensor import Cond, Float, Tensor
 
@@ -63,18 +64,22 @@ class MLP(Net):
         self.modulate = nn.Linear(embed_width, 2 * width * depth)
         self.norm = nn.LayerNorm(width)
         self.last = nn.Linear(width, answers * size)
+        self.texts = texts(self.heard, [width] * depth, embed_width)
+        self.looks = nn.ModuleList(Look(width) for _ in range(depth if self.texts is not None else 0))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
     ) -> Float[Tensor, "B told *sizes"]:
-        embedding = F.silu(self.embed(noise_level, cond))
+        read = self.read(cond, len(x))
+        embedding = F.silu(self.embed(noise_level, cond, read.vectors))
         modulation = self.modulate(embedding).chunk(2 * len(self.blocks), dim=1)
         told = self.joined(x, cond).flatten(1)[:, x[0].numel() :]
         h = self.first(torch.cat((self.waves(x.flatten(1)), told), dim=1).to(self.first.weight.dtype))
         for i, block in enumerate(self.blocks):
             h = block(h, modulation[2 * i], modulation[2 * i + 1])
+            h = self.looks[i](h, read.sources[i]) if read.sources else h
         return self.last(F.silu(self.norm(h))).reshape(len(x), self.answers * x.shape[1], *x.shape[2:]).to(x.dtype)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from unnoise.nets.heard import Heard
 from unnoise.nets.hearing import beside, fields
 from unnoise.nets.presets import Presets
+from unnoise.nets.text import Read, Texts
 from unnoise.tensor import Cond, Float, Tensor
 
 
@@ -51,6 +52,7 @@ class Net(nn.Module):
         self.heard = dict(heard or {})
         self.fields = fields(self.heard)
         self.kept: Sequence[Constrained] = ()
+        self.texts: Texts | None = None
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
@@ -68,6 +70,10 @@ class Net(nn.Module):
     def channels(self) -> int:
         """The channels of the entrance: x's own, and those of the fields beside it."""
         return self.shape[0] + sum(self.fields.values())
+
+    def read(self, cond: Cond, batch: int) -> Read:
+        """What texts say to each attention, and in all."""
+        return Read() if self.texts is None else self.texts(cond, batch)
 
     def joined(self, x: Float[Tensor, "B C *sizes"], cond: Cond) -> Float[Tensor, "B D *sizes"]:
         """x with the fields that are told along its channels: what comes in at the entrance."""

@@ -185,13 +185,16 @@ class PreservingEmbedding(nn.Module):
         self.told = Unit(augment, width, silent=True) if augment else None
         self.others = vectors(heard or {}, width)
 
-    def forward(self, noise_level: Float[Tensor, "B"], cond: Cond) -> Float[Tensor, "B width"]:
+    def forward(
+        self, noise_level: Float[Tensor, "B"], cond: Cond, read: Sequence[Tensor] = ()
+    ) -> Float[Tensor, "B width"]:
         waves = sqrt(2) * self.sinusoids(noise_level).to(self.first.directions.dtype)
         embedding = self.second(silu(self.first(waves)))
         told = cond.get("augment")
         if self.told is not None and told is not None:
             embedding = embedding + self.told(told.to(embedding.dtype))
-        given = [] if self.others is None else [normed(one, 1) for one in self.others(cond, len(noise_level))]
+        others = () if self.others is None else self.others(cond, len(noise_level))
+        given = [normed(one, 1) for one in (*read, *others)]
         if self.labels is not None:
             label = cond.get("label")
             rows = self.labels.weight[self.classes :] if label is None else self.labels(label)

@@ -12,6 +12,7 @@ from unnoise.nets.heard import Heard
 from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import units
+from unnoise.nets.text import texts
 from unnoise.nets.unet import arrange
 from unnoise.tensor import Cond, Float, Tensor
 
@@ -68,12 +69,14 @@ class ResNet(Net):
         self.norm = kit.norm(width)
         self.last = kit.last(width, answers * numbers)
         self.modulate = kit.modulate(embed_width, [block.modulated for block in blocks])
+        self.texts = texts(self.heard, (), embed_width)
         self.kept = units(self)
 
     def forward(
         self, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond
     ) -> Float[Tensor, "B told *sizes"]:
-        modulations = self.modulate(self.kit.silu(self.embedding(noise_level, cond))).chunk(len(self.blocks), dim=1)
+        embedding = self.embedding(noise_level, cond, self.read(cond, len(x)).vectors)
+        modulations = self.modulate(self.kit.silu(embedding)).chunk(len(self.blocks), dim=1)
         h = arrange(self.first(cells(self.joined(x, cond).to(next(self.first.parameters()).dtype), self.patch)))
         for block, modulation in zip(self.blocks, modulations, strict=True):
             h = block(h, modulation)

@@ -13,6 +13,7 @@ from unnoise.nets.heard import Heard
 from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import units
+from unnoise.nets.text import texts
 from unnoise.tensor import Cond, Float, Tensor
 
 Sources = Sequence[Sequence[Source]]
@@ -110,6 +111,7 @@ class UNet(Net):
         self.norm = kit.norm(width)
         self.last = kit.last(width, answers * self.shape[0])
         self.modulate = kit.modulate(embed_width, self.modulated)
+        self.texts = texts(self.heard, self.attention_widths, embed_width)
         self.kept = units(self)
 
     def forward(
@@ -135,8 +137,9 @@ class UNet(Net):
 
     def embed(self, noise_level: Float[Tensor, "B"], cond: Cond, sources: Sources = ()) -> "Context":
         """What every block hears: its share of the modulation; and what every attention may look at."""
-        numbers = self.modulate(self.kit.silu(self.embedding(noise_level, cond)))
-        return Context(numbers.split(self.modulated, dim=1), sources)
+        read = self.read(cond, len(noise_level))
+        numbers = self.modulate(self.kit.silu(self.embedding(noise_level, cond, read.vectors)))
+        return Context(numbers.split(self.modulated, dim=1), read.beside(sources))
 
     def down(self, h: Float[Tensor, "B C *sizes"], context: "Context", seen: Tensor | None = None) -> list[Tensor]:
         """The skips, from the finest to the coarsest; the last is where the middle starts.

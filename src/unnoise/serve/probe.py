@@ -24,6 +24,7 @@ from unnoise.tensor import Cond, Tensor, send
 SIZES = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 MOST = SIZES[-1]
 NEARLY = 0.95  # of the most rows a second: the least size that comes so near is the largest taken
+ENOUGH = 0.2  # seconds of calls of one size, after two of them
 STALLED = 1.02  # a size that brings less than this over those before it, twice running, ends the search
 
 
@@ -122,12 +123,16 @@ def _answers(ask: _Asks, size: int) -> Tensor:
 
 
 def _seconds(ask: _Asks, size: int) -> float:
-    """The time of one call: the least of several, which other work on the machine disturbs least."""
-    rows, took = [row % len(ask.x) for row in range(size)], []
-    for _ in range(5):
-        begun = time.perf_counter()
+    """The time of one call: the least of several, and of one thread of a processor its own time, since what else the
+    machine does must not decide."""
+    rows = [row % len(ask.x) for row in range(size)]
+    took: list[float] = []
+    alone = ask.x.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.thread_time if alone else time.perf_counter
+    while len(took) < 2 or (sum(took) < ENOUGH and len(took) < 20):
+        begun = clock()
         ask(rows).sum().item()  # waits for the device
-        took.append(time.perf_counter() - begun)
+        took.append(clock() - begun)
     return min(took)
 
 

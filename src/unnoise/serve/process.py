@@ -20,7 +20,10 @@ SWITCH = 0.0005  # seconds: the thread that does the steps waits for Python no l
 
 
 class _Server(uvicorn.Server):
-    """At the first signal streams end and nothing more is accepted; at the second it stops at once."""
+    """At the first signal streams end and nothing more is accepted; at a second Ctrl-C it stops at once.
+
+    Either way it has done what it was told, so its exit status is 0.
+    """
 
     def __init__(self, config: uvicorn.Config, drain: Callable[[], None]):
         super().__init__(config)
@@ -29,7 +32,9 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         logs.say("stopping", signal=signal.Signals(sig).name)
         self._drain()
-        super().handle_exit(sig, frame)
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
 
 def serve(

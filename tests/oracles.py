@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from unnoise.conformance.proof import open_grid as open_grid
 from unnoise.denoise.denoiser import Belief
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level
@@ -67,15 +68,6 @@ def every(stochastic: bool | None = None) -> Iterator[tuple[str, dict[str, Any]]
 def named(rule: tuple[str, dict[str, Any]]) -> str:
     """A test's name of a rule."""
     return "-".join([rule[0], *(f"{k}={v}" for k, v in rule[1].items())])
-
-
-def open_grid(schedule: Schedule, steps: int, low: float = 0.05, high: float = 20.0) -> Array:
-    """Times of ratios sigma/alpha from high to low, rho 7: a smooth uneven grid that ends before sigma = 0."""
-    least, most = schedule.span
-    low, high = max(low, least), min(high, most)
-    u = np.arange(steps + 1) / steps
-    ratios = (high ** (1 / 7) + u * (low ** (1 / 7) - high ** (1 / 7))) ** 7
-    return schedule.time(-2 * np.log(ratios))
 
 
 def slopes(error: Callable[[int], float], first: int = 16, doublings: int = 5, floor: float = 1e-12) -> list[float]:

@@ -161,7 +161,7 @@ def test_a_slip_in_one_factor_is_told_cell_by_cell():
 def test_orders_are_what_the_loops_are():
     schedule = EDM.schedule
     for loop, told in ((euler, 1), (second, 2)):
-        errors = [judge.law_error(unroll(Loop("loop", loop), n), schedule) for n in (40, 80, 160)]
+        errors = [judge.worst_question(unroll(Loop("loop", loop), n), schedule) for n in (40, 80, 160)]
         assert abs(judge.order((40, 80, 160), errors) - told) < 0.3, errors
 
 

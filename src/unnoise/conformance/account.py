@@ -126,10 +126,10 @@ def account(foreign: Foreign, steps: int = 10) -> Account:
     for n in judge.STEPS:
         if failures[n]:
             continue
-        errors[n] = (wides[n].rows, judge.law_error(wides[n], schedule))
+        errors[n] = (wides[n].rows, judge.worst_question(wides[n], schedule))
         own = rule and judge.over(wides[n], rule, reading.process, reading.settings)
         if own:
-            ours[n] = (own.rows, judge.law_error(own, schedule))
+            ours[n] = (own.rows, judge.worst_question(own, schedule))
     few = {n: pair for n in judge.FEW if (pair := _few(foreign, n)) is not None}
     departure = judge.departure(reading.wide, rule, reading.process, reading.settings) if rule else None
     finest = wides.get(judge.STEPS[-1], reading.wide)

@@ -59,7 +59,7 @@ def displaced(wide: Unrolled, schedule: Schedule) -> Array:
     return np.where(told, np.where(np.isfinite(off), off, np.inf), 0.0)
 
 
-def law_error(wide: Unrolled, schedule: Schedule, lowest: float = LOWEST) -> float:
+def worst_question(wide: Unrolled, schedule: Schedule, lowest: float = LOWEST) -> float:
     """The largest W2 of a question's law from the truth's, down to a noise level: root mean square over directions.
 
     Questions inside a step of several stages are rough by design: of each three in a row the nearest counts.
@@ -213,10 +213,10 @@ __all__ = [
     "distance",
     "exactness",
     "finite",
-    "law_error",
     "levels",
     "order",
     "over",
     "spectrum",
     "spectrum_of",
+    "worst_question",
 ]

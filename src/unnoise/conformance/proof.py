@@ -9,6 +9,7 @@ import numpy as np
 from unnoise.config import UserError
 from unnoise.conformance import judge
 from unnoise.process import Gaussian
+from unnoise.process.schedule import Schedule
 from unnoise.process.schedules import Cosine, Flow, Geometric, Karras, Linear
 from unnoise.samplers import SAMPLERS, Plan
 from unnoise.samplers import plan as write
@@ -94,7 +95,7 @@ def proofs(names: Sequence[str] | None = None) -> Generator[Proof]:
 def proof(name: str, **options: Any) -> Proof:
     """The proof of one sampler with its options."""
     entry, home = SAMPLERS[name], OVER[HOME]
-    plans = [write(name, home, grid=open_times(home, steps), **options) for steps in CURVE]
+    plans = [write(name, home, grid=open_grid(home.schedule, steps), **options) for steps in CURVE]
     return Proof(
         name=name,
         stochastic=entry.stochastic(**options),
@@ -120,7 +121,7 @@ def _few(name: str, process: Gaussian, evaluations: int, options: dict[str, Any]
 def shown(name: str, process: Gaussian, counts: Sequence[int] = COUNTS, **options: Any) -> float:
     """The order that a sampler shows on a process; nan where errors are rounding, or the process is refused."""
     try:
-        plans = [write(name, process, grid=open_times(process, steps), **options) for steps in counts]
+        plans = [write(name, process, grid=open_grid(process.schedule, steps), **options) for steps in counts]
     except UserError:
         return float("nan")
     return judge.order(counts, [law_error(plan, process) for plan in plans], floor=1e-12, last=True)
@@ -131,13 +132,13 @@ def law_error(plan: Plan, process: Gaussian) -> float:
     return judge.distance(plan, process.schedule, *judge.spectrum())
 
 
-def open_times(process: Gaussian, steps: int, low: float = 0.05, high: float = 20.0) -> Array:
+def open_grid(schedule: Schedule, steps: int, low: float = 0.05, high: float = 20.0) -> Array:
     """Times of ratios sigma/alpha from high to low, rho 7: an uneven grid that ends before sigma = 0."""
-    least, most = process.schedule.span
+    least, most = schedule.span
     low, high = max(low, least), min(high, most)
     u = np.arange(steps + 1) / steps
     ratios = (high ** (1 / 7) + u * (low ** (1 / 7) - high ** (1 / 7))) ** 7
-    return process.schedule.time(-2 * np.log(ratios))
+    return schedule.time(-2 * np.log(ratios))
 
 
-__all__ = ["OVER", "Proof", "law_error", "open_times", "proof", "proofs", "shown"]
+__all__ = ["OVER", "Proof", "law_error", "open_grid", "proof", "proofs", "shown"]

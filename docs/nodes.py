@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.augment import Augment
+from unnoise.conditions import Condition
 from unnoise.data import Source
 from unnoise.denoise.target import Target
 from unnoise.denoise.variance import Variance
@@ -20,11 +21,12 @@ from unnoise.train import Levels, Objective, TrainConfig, Weight
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- what follows is written by docs/nodes.py -->\n"
-KNOWN = ("self", "shape", "classes", "augment", "answers", "cell", "path")  # what a node is given by those around it
+KNOWN = ("self", "shape", "classes", "heard", "augment", "answers", "cell", "path")  # what a node is given by those around it
 
 SECTIONS: dict[str, tuple[str, Any]] = {
     "data": ("`data`: where items come from", Source),
     "modality": ("`modality`: raw thing ↔ tensor", Modality),
+    "conditions": ("`conditions`: what the model is told, by the name that it has in the data", Condition),
     "augment": ("`augment`: what training shows beside the items themselves", Augment),
     "schedule": ("`process.schedule`: how fast data is destroyed", Schedule),
     "net": ("`net`: the network", Net),

@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import re
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -384,3 +386,17 @@ def test_counts_are_told(client):
     for name in ("unnoise_waiting_samples", "unnoise_step_seconds_count", "unnoise_first_belief_seconds_count",
                  'unnoise_outcomes_total{outcome="done"}', 'route="/v1/jobs"'):  # fmt: skip
         assert name in text
+
+
+def test_the_dashboard_and_the_unit_name_what_there_is(client):
+    text = client.get("/metrics").text
+    deploy = Path(__file__).parents[1] / "deploy"
+    for name in set(re.findall(r"\bunnoise_[a-z_]+", (deploy / "grafana.json").read_text())):
+        assert f"# TYPE {name.removesuffix('_bucket').removesuffix('_sum')} " in text, name
+    texts = [(deploy / name).read_text() for name in ("unnoise.service", "Dockerfile")]
+    options = {
+        option for text in texts for option in re.findall(r"(--(?:host|port|data|keys|patience|new-key))\b", text)
+    }
+    help_text = (Path(__file__).parents[1] / "src/unnoise/cli/serve.py").read_text()
+    assert options
+    assert all(f"{option.removeprefix('--').replace('-', '_')}:" in help_text for option in options)

@@ -99,7 +99,7 @@ def _errors(process: Gaussian, name: str, grid: str, own: Sampling | None, off: 
         except (UserError, ValueError):  # a rule that wants more steps, or another grid
             continue
         if error:
-            found.append([plan.rows, error])
+            found.append([float(plan.rows), error])
     return found
 
 

@@ -23,8 +23,11 @@ export function draw({ body, seeds, labels, most = 64, rest = {} }, hear = {}) {
 
   async function part(number, [offset, own, told]) {
     const asked = { ...body, ...rest, format: "zip", ...(told ? { label: told } : {}) };
-    const job = await accepted(withSeeds(asked, own), stopper.signal, hear);
-    if (cancelled) return void stop(job.id);
+    const job = await accepted(withSeeds(asked, own), () => cancelled, hear);
+    if (cancelled) {
+      stop(job.id);
+      throw new DOMException("cancelled", "AbortError");
+    }
     jobs.add(job.id);
     try {
       for await (const { name, told: news } of events(job.id, stopper.signal)) {
@@ -77,13 +80,13 @@ const stop = (job) => ask(`v1/jobs/${job}`, { method: "DELETE" }).catch(() => nu
 /** A request as JSON whose seeds are whole numbers of any length. */
 export const withSeeds = (asked, seeds) => JSON.stringify(asked).replace(/}$/, `,"seeds":[${seeds.join(",")}]}`);
 
-/** Sends a job; where there is no room, again when the server said so. */
-async function accepted(body, signal, hear) {
+/** Sends a job; where there is no room, again when the server said so. It is not cut off: what is accepted has a name. */
+async function accepted(body, cancelled, hear) {
   for (let tries = 0; ; tries++) {
     try {
-      return await json("v1/jobs", { body, signal });
+      return await json("v1/jobs", { body });
     } catch (error) {
-      if (!(error instanceof Trouble) || error.status !== 429 || tries > 20) throw error;
+      if (!(error instanceof Trouble) || error.status !== 429 || tries > 20 || cancelled()) throw error;
       hear.place?.("full");
       await new Promise((resume) => setTimeout(resume, 1000 * Math.min(error.retry || 1, 10)));
     }

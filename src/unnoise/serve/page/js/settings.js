@@ -99,10 +99,10 @@ export const state = new (class extends EventTarget {
   /** What a condition is told, from what stands in its field: a word, several, a number or several. */
   value_of(name, words) {
     const { kind, many, count } = this.controls.tell[name];
-    const parts = words.split(",").map((word) => word.trim()).filter(Boolean);
+    const parts = words.split(",").map((word) => word.trim()).filter(Boolean).map((word) => (word === "*" ? null : word));
     if (kind === "choice") return many ? parts : words;
-    const numbers = parts.map(Number);
-    return kind === "numbers" ? (count > 1 ? numbers : numbers[0]) : words;
+    const numbers = parts.map((word) => (word === null || !Number.isFinite(Number(word)) ? word : Number(word)));
+    return count ? numbers : numbers[0];
   }
 
   /** Takes the settings of a picture; the names of those that this server cannot follow. */

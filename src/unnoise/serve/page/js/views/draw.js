@@ -15,6 +15,7 @@ let under = null; // the drawing under way
 let shown = null; // the place of the last, and what it was for
 let items = new Map();
 let around = null;
+let last = ""; // what was asked for last
 const parts = {};
 
 function mount(root, goes) {
@@ -34,7 +35,7 @@ function mount(root, goes) {
   empty();
   controls.whenChanged((changed) => {
     if (changed.includes("model")) return;
-    if (root.isConnected && state.now.live && (shown || changed.includes("seed"))) begin(true);
+    if (root.isConnected && state.now.live && (shown || changed.includes("seed")) && asked() !== last) begin(true);
     else describe();
   });
   state.addEventListener("change", ({ detail }) => detail.includes("model") && (cancel(), empty()));
@@ -63,6 +64,9 @@ function describe() {
   fill(parts.line, h("strong", {}, `${state.count} ${state.count > 1 ? "samples" : "sample"} of ${state.model.id}`), ` ${[told, `${state.value("sampler")}, ${state.value("steps")} steps`, range].filter(Boolean).join(" · ")}`);
 }
 
+/** All that a drawing depends on, to tell one from another. */
+const asked = () => JSON.stringify([state.request(), state.now.seed, state.now.label, state.count]);
+
 /** keepSeed: what is shown is drawn anew by other settings, not other samples. */
 async function begin(keepSeed = false) {
   under?.cancel();
@@ -70,6 +74,7 @@ async function begin(keepSeed = false) {
   const [seeds, labels] = [state.seeds(), state.labels()];
   const mine = {};
   under = mine;
+  last = asked();
   describe();
   busy(true);
   items = new Map();

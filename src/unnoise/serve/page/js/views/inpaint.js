@@ -58,6 +58,7 @@ async function nothing() {
   parts.tools.hidden = true;
   if (!possible()) return fill(parts.board, h("div.empty", {}, h("p", {}, `${state.model.id} draws no pictures.`), h("p.muted", {}, "Inpainting is for models of pictures: choose another, or draw points in Draw.")));
   const kept = (await gallery.all().catch(() => [])).filter((item) => item.png).slice(0, 8);
+  if (brush) return; // chosen meanwhile
   fill(parts.line, h("strong", {}, "Choose a picture to begin with."));
   fill(parts.board, h("div.empty", {}, h("div.dither", { "aria-hidden": "true" }), h("p", {}, "A picture to change: one of yours, one that you kept, or a new sample."),
     h("div.actions", {}, h("button.primary", { type: "button", onclick: () => parts.file.click() }, "Choose a file"), h("button", { type: "button", onclick: fromSample }, "Draw a sample")),

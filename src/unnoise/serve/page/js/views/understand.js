@@ -26,7 +26,7 @@ function mount(element) {
     stale = true;
     if (root.isConnected) again();
   }, 250);
-  addEventListener("theme", () => (stale = true));
+  addEventListener("theme", () => ((stale = true), (last = "")));
 }
 
 function enter(given) {
@@ -40,9 +40,14 @@ function enter(given) {
   if (stale) again();
 }
 
+let last = "";
+
 const again = debounced(10, () => {
   stale = false;
   const asked = { ...state.request() };
+  const now = JSON.stringify([asked, state.now.seed, state.now.label, item?.settings]);
+  if (now === last) return;
+  last = now;
   panel("error", "What error it promises", () => json("v1/studio/error", { body: asked }), errors);
   panel("schedule", "Where its steps fall", () => json("v1/studio/plan", { body: asked }), schedule);
   way();

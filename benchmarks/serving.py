@@ -23,7 +23,7 @@ import numpy as np
 from harness import machine, save
 
 HERE = Path(__file__).parent
-WIDTHS = "[96,192]"  # of the U-Net: some ms a row, so that the network is what is measured
+WIDTHS = "[64,128]"  # of the U-Net: a millisecond a row, so that the network is what is measured
 DEADLINE = 10.0  # seconds, for all rivals
 LOADS, MIXES, RIVALS = (0.2, 0.5, 0.8, 1.0, 2.0, 10.0), (1, 4, 16), ("unnoise", "one", "litserve")
 SETTINGS = {  # (sampler, steps), of 20 steps on average
@@ -81,11 +81,12 @@ def _environment() -> dict[str, str]:
 class Server:
     """A rival as a process, and how it is asked for a sample."""
 
-    def __init__(self, rival: str, run: Path, place: Path):
+    def __init__(self, rival: str, run: Path, place: Path, *options: str):
         self.rival, self.port = rival, _free()
         if rival == "unnoise":
             words = ["-m", "unnoise", "serve", str(run), "--port", str(self.port), "--data", str(place / "data"),
-                     "--device", "cpu", "--threads", "1", "--rate", "100000", "--deadline", str(DEADLINE)]  # fmt: skip
+                     "--device", "cpu", "--threads", "1", "--rate", "100000",
+                     "--deadline", str(DEADLINE), *options]  # fmt: skip
             ready = "/readyz"
         else:
             words = [str(HERE / f"serving_{rival}.py"), str(run), str(self.port), str(DEADLINE)]

@@ -1,5 +1,6 @@
 """A small run that is served, in this process."""
 
+import atexit
 import contextlib
 import http.client
 import json
@@ -48,13 +49,14 @@ def copied(run: Path, to: Path) -> Path:
 
 
 class Process:
-    """`unnoise serve` as a process of its own, on a free port."""
+    """`unnoise serve` as a process of its own, on a free port; it ends with the test's process at the latest."""
 
     def __init__(self, data: Path, *runs: Path, options: tuple[str, ...] = ()):
         words = [sys.executable, "-m", "unnoise", "serve", *map(str, runs), "--port", "0", "--data", str(data),
                  "--device", "cpu", "--threads", "1", *options]  # fmt: skip
         self.log = open(data.with_suffix(".log"), "ab")  # noqa: SIM115
         self.child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        atexit.register(self.child.kill)
         line = self.child.stdout.readline()
         assert " on http://" in line, data.with_suffix(".log").read_text()[-2000:]
         self.url = line.split(" on ")[1].split()[0]

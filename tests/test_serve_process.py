@@ -48,6 +48,7 @@ def test_a_stopped_server_ends_by_itself(run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_killed_ten_times_under_load_it_loses_nothing(run, tmp_path):
     chance, accepted, kills = random.Random(0), {}, 0
     number = 0

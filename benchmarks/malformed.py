@@ -1,0 +1,218 @@
+"""A hundred thousand requests that nobody means well: no answer of the server's own fault, no crash, no growth.
+
+Schemathesis makes requests of the server's own OpenAPI document, right and wrong ones; beside it pictures of every
+format are broken (bits, lengths, cut off, sizes that lie), JSON, forms and HTTP itself too, each from a seed.
+
+    python malformed.py [--requests 100000] [--schemathesis 20000]
+"""
+
+import argparse
+import asyncio
+import base64
+import io
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from harness import machine, save
+from serving import Server, train
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+AT_A_TIME = 16
+WORDS = ("samples", "seeds", "sampler", "steps", "grid", "options", "guidance", "label", "size", "image", "strength",
+         "mask", "format", "deadline", "model", "text", "tell", "prompt", "n", "stream")  # fmt: skip
+ODD: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 7, 2**31, 2**63, 2**64, 10**400, -0.0, 1e308, 0.5, "", "heun", "karras", "\ud800", "\x00",
+    "../../etc/passwd", "A" * 5000, "cfg weight=3 + dynamic", "apg weight=[[[[", [], [[]], [1, 2], ["7"] * 70, {},
+    {"eta": 1}, {"order": -5}, {"": {}}, "0x10", "8x8", "9999x9999", "data:image/png;base64,", "NaN",
+)  # fmt: skip
+
+
+def picture(chance: random.Random) -> bytes:
+    """A picture of some format, broken in some way."""
+    mode, size = chance.choice(["L", "RGB", "RGBA", "P", "1"]), (chance.randint(1, 40), chance.randint(1, 40))
+    made, file, kind = PIL.Image.new(mode, size, chance.randint(0, 1)), io.BytesIO(), chance.choice(FORMATS)
+    if kind in ("JPEG", "PPM", "WEBP"):
+        made = made.convert("RGB")
+    made.save(file, kind)
+    data = bytearray(file.getvalue())
+    way = chance.randrange(5)
+    if way == 0:
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    elif way == 1:
+        del data[chance.randrange(len(data)) :]
+    elif way == 2:  # a length or a size somewhere near the head
+        at = chance.randrange(min(len(data), 40))
+        data[at : at + 4] = chance.choice(
+            [b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"\x00\x00\xff\xff"]
+        )
+    elif way == 3:
+        at = chance.randrange(len(data))
+        data[at:at] = chance.randbytes(chance.randint(1, 300))
+    return bytes(data)
+
+
+def job(chance: random.Random) -> bytes:
+    """JSON for /v1/jobs or /v1/images/generations, some of it odd."""
+    asked = {chance.choice(WORDS): chance.choice(ODD) for _ in range(chance.randint(0, 4))}
+    text = json.dumps(asked).encode()
+    if chance.random() < 0.2:
+        text = bytearray(text)
+        text[chance.randrange(len(text))] = chance.randrange(256)
+    path = chance.choice(["/v1/jobs", "/v1/images/generations"])
+    return _request("POST", path, bytes(text), "application/json")
+
+
+def begun(chance: random.Random) -> bytes:
+    """A job with a broken picture in base64, and perhaps a broken mask."""
+    asked: dict[str, Any] = {"image": base64.b64encode(picture(chance)).decode(), "steps": 1}
+    if chance.random() < 0.5:
+        asked["mask"] = base64.b64encode(picture(chance)).decode()
+    return _request("POST", "/v1/jobs", json.dumps(asked).encode(), "application/json")
+
+
+def edit(chance: random.Random) -> bytes:
+    """A form for /v1/images/edits, with broken pictures, in a form that may be broken too."""
+    parts = [("prompt", None, b"7"), ("image", "a.png", picture(chance))]
+    if chance.random() < 0.5:
+        parts.append(
+            (chance.choice(["mask", "image", "../x"]), chance.choice(["m.png", "../../m", "\x00"]), picture(chance))
+        )
+    if chance.random() < 0.3:
+        parts.append((chance.choice(WORDS), None, str(chance.choice(ODD[3:20])).encode("utf-8", "replace")))
+    body = b""
+    for name, file, data in parts:
+        named = f'; filename="{file}"' if file else ""
+        body += f'--edge\r\ncontent-disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + data + b"\r\n"
+    body += b"--edge--\r\n"
+    if chance.random() < 0.2:
+        body = body[: chance.randrange(len(body))]
+    return _request("POST", "/v1/images/edits", body, "multipart/form-data; boundary=edge")
+
+
+def path(chance: random.Random) -> bytes:
+    """Routes, and what only looks like one."""
+    middle = chance.choice(["jobs", "models", "images", "..", "%2e%2e", "jobs/%00", "jobs/" + "a" * 3000, "\u2603"])
+    end = chance.choice(["", "/events", "/result", "/result?sample=-1", "/result?format=exe", "?limit=1e9", "/../../x"])
+    method = chance.choice(["GET", "DELETE", "POST", "PUT", "PATCH", "OPTIONS", "HEAD", "BREW"])
+    return _request(method, f"/v1/{middle}{end}", b"", "text/plain")
+
+
+def raw(chance: random.Random) -> bytes:
+    """What is hardly HTTP."""
+    whole = bytearray(job(chance))
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(whole))
+        whole[at : at + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 4))
+    return bytes(whole)
+
+
+WAYS: dict[str, tuple[int, Callable[[random.Random], bytes]]] = {  # how often, of ten
+    "job": (3, job), "picture in a job": (2, begun), "picture in a form": (3, edit), "path": (1, path), "raw": (1, raw),
+}  # fmt: skip
+
+
+def _request(method: str, path: str, body: bytes, kind: str) -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {kind}\r\n"
+    return (head + f"content-length: {len(body)}\r\n\r\n").encode("utf-8", "surrogatepass") + body
+
+
+async def send(port: int, data: bytes, hang_up: bool = False) -> int:
+    """The status of the answer; 0 where the connection was closed without one, -1 where nothing came.
+
+    hang_up: where more may be promised than is sent.
+    """
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(data)
+        if hang_up:
+            writer.write_eof()
+        head = await asyncio.wait_for(reader.read(64), 60)
+        writer.close()
+    except (ConnectionError, OSError):
+        return 0
+    except (TimeoutError, asyncio.TimeoutError):
+        return -1
+    found = re.match(rb"HTTP/1\.1 (\d{3})", head)
+    return int(found[1]) if found else 0
+
+
+async def storm(
+    server: Server, count: int, found: dict[str, Counter[int]], memory: list[float], wrong: list[str]
+) -> None:
+    """So many requests, some at a time."""
+    names = [name for name, (share, _) in WAYS.items() for _ in range(share)]
+
+    async def worker(first: int) -> None:
+        for number in range(first, count, AT_A_TIME):
+            chance = random.Random(number)
+            name = names[number % len(names)]
+            data = WAYS[name][1](chance)
+            status = await send(server.port, data, hang_up=name == "raw")
+            found.setdefault(name, Counter())[status] += 1
+            if status == -1 or (status >= 500 and status != 504):
+                wrong.append(f"{name} {number}: {status}")
+            if number % 500 == 0:
+                memory.append(server.usage()["memory"])
+                assert server.child.poll() is None, f"the server has ended after request {number}"
+
+    await asyncio.gather(*(worker(first) for first in range(AT_A_TIME)))
+
+
+def by_schema(server: Server, count: int) -> dict[str, Any]:
+    """Schemathesis' own run on the OpenAPI document: how many cases, and what it found of server errors."""
+    examples = max(10, count // 40)  # a case is made of each example, for each operation and way of making it
+    words = [str(Path(sys.executable).parent / "schemathesis"), "run", f"http://127.0.0.1:{server.port}/openapi.json",
+             "--checks", "not_a_server_error", "--max-examples", str(examples), "--phases", "fuzzing", "--mode", "all",
+             "--exclude-path", "/readyz", "--exclude-path", "/v1/jobs/{job}/events", "--seed", "0",
+             "--request-timeout", "60", "--suppress-health-check", "all", "--continue-on-failure"]  # fmt: skip
+    made = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    text = made.stdout + made.stderr
+    cases = re.search(r"([\d,]+) generated", text)
+    return {"cases": int(cases[1].replace(",", "")) if cases else 0, "server_errors": text.count("Server error"),
+            "status": made.returncode, "end": text[-1500:]}  # fmt: skip
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--requests", type=int, default=100_000)
+    asked.add_argument("--schemathesis", type=int, default=20_000)
+    asked.add_argument("--run", type=Path, default=None)
+    given = asked.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = given.run or train(Path(folder) / "digits")
+        server = Server("unnoise", run, Path(folder), "--queue", "64", "--deadline", "2")
+        found: dict[str, Counter[int]] = {}
+        memory: list[float] = []
+        wrong: list[str] = []
+        begun = time.monotonic()
+        try:
+            schema = by_schema(server, given.schemathesis) if given.schemathesis else {"cases": 0}
+            asyncio.run(storm(server, max(0, given.requests - schema["cases"]), found, memory, wrong))
+            alive = asyncio.run(send(server.port, _request("GET", "/readyz", b"", "text/plain")))
+        finally:
+            server.stop()
+    settled = memory[len(memory) // 4 :] or [0.0]  # after what is made once is made
+    figures = {
+        "machine": machine(), "requests": schema["cases"] + sum(sum(c.values()) for c in found.values()),
+        "schemathesis": schema, "by_way": {name: dict(sorted(c.items())) for name, c in found.items()}, "wrong": wrong,
+        "ready_after": alive, "seconds": time.monotonic() - begun, "memory_after_a_quarter": settled[0],
+        "memory_last": settled[-1],
+    }  # fmt: skip
+    save("malformed", figures)
+    print(json.dumps({k: v for k, v in figures.items() if k != "machine"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

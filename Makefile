@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-.PHONY: run test test-all check bench setup
+.PHONY: run serve test test-all check bench setup browser
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -17,14 +17,23 @@ $(STAMP): pyproject.toml constraints.txt requirements-dev.txt
 run: $(STAMP)
 	$(BIN)/unnoise train digits --resume
 	$(BIN)/unnoise evaluate runs/digits
+	@echo "Next: make serve, and open http://127.0.0.1:8000 in a browser"
+
+serve: $(STAMP)
+	$(BIN)/unnoise serve runs/digits
 
 # A file's tests stay together in one process, one thread each: what a file furnishes is furnished once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test: $(STAMP)
+# The page is tested in Debian's chromium; where there is none and none can be installed its tests are skipped.
+browser:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	{ apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || echo "no chromium: the page goes untested"
+
+test: $(STAMP) browser
 	$(PYTEST)
 
-test-all: $(STAMP)
+test-all: $(STAMP) browser
 	$(PYTEST) -m ""
 
 check: $(STAMP)

@@ -61,6 +61,49 @@ def carry(plan: Plan, truth: Bells, points: int = 2000) -> tuple[Array, Array]:
     return x, share
 
 
+def carry_two(plan: Plan, truth: Bells, fine: float = 1.3) -> tuple[Array, Array]:
+    """The same for plans that remember one answer: of a row an interval, asked where the base stands.
+
+    The state is (x now, x before), on a grid; p(x'', x') = ∫ p(x', x)·N(x''; mean(x', x), s²) dx. All is smooth on the
+    scale of the noise s, so sums of points s/1.3 apart are integrals to rounding.
+    """
+    if not np.array_equal(plan.base, plan.ask):
+        raise ValueError("the plan asks beside its base")
+    times = np.append(plan.t, plan.end)
+    x, before, law = np.zeros(0), np.zeros(0), np.zeros((0, 0))
+    for row in range(plan.rows):
+        (carried, *told, deviation), slot = plan.base[row], int(plan.slot[row])
+        if row == 0:  # nothing is remembered yet: one state before, of weight 1
+            alpha, _, wide = truth._at(plan.start)
+            x = _lattice(np.abs(alpha * truth.means).max() + 8 * wide.max(), deviation / fine)
+            before, law = np.zeros(1), truth.density(x, plan.start)[:, None]
+        mine, old = _kept(plan, row, x, truth), np.zeros(1)
+        others = [k for k in range(plan.memories) if k != slot and told[k]]
+        if others:
+            if row == 0 or len(others) > 1 or others[0] != int(plan.slot[row - 1]):
+                raise ValueError("the plan remembers more than one answer")
+            old = told[others[0]] * _kept(plan, row - 1, before, truth)
+        mean = (carried * x + told[slot] * mine)[:, None] + old
+        alpha, _, wide = truth._at(float(times[row + 1]))
+        ahead = plan.base[row + 1, -1] if row + 1 < plan.rows else deviation
+        y = _lattice(np.abs(alpha * truth.means).max() + 8 * wide.max(), min(deviation, ahead) / fine)
+        found = np.empty((len(y), len(x)))
+        for i, (share, at) in enumerate(zip(law, np.broadcast_to(mean, law.shape), strict=True)):
+            kept = share > 1e-15 * law.max()
+            found[:, i] = np.exp(-(((y[:, None] - at[kept]) / deviation) ** 2) / 2) @ share[kept]
+        x, before, law = y, x, found / found.sum()
+    return x, law.sum(axis=1)
+
+
+def _kept(plan: Plan, row: int, x: Array, truth: Bells) -> Array:
+    """What a row remembers of its answer about x."""
+    return plan.keep[row, 0] * x + plan.keep[row, 1] * truth.belief(x, plan.t[row])
+
+
+def _lattice(reach: float, apart: float) -> Array:
+    return np.linspace(-reach, reach, int(2 * reach / apart) + 2)
+
+
 def _interval(plan: Plan, rows: range, belief: Callable[[Array, float], Array], x: Array) -> tuple[Array, Array, float]:
     """Where each point goes over the rows of one interval: means (K, N), shares of K (K, 1), the noise's deviation.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from laws import Bells, carry, wasserstein
+from laws import Bells, carry, carry_two, wasserstein
 from oracles import PROCESSES, Scalar, every, named, open_grid, slopes
 from scipy.integrate import quad
 
@@ -429,6 +429,34 @@ def test_the_law_carried_and_the_algebra_agree(name):
     mean, variance = gaussian_moments(plan, truth.process.schedule, np.array([0.7]), np.array([0.36]))
     assert share @ x == pytest.approx(mean[0], abs=1e-6)
     assert share @ (x - mean[0]) ** 2 == pytest.approx(variance[0], rel=1e-5)
+
+
+REMEMBERING = {"dpmpp_2m_sde": {}, "er_sde_2": {}, "sa_solver": {"corrector": 0}}  # one answer beside the newest
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_the_whole_law_of_a_rule_that_remembers_is_met_at_the_promised_order(name):
+    """W1 and the second moment on a mixture, two states carried; on one bell the algebra's moments to 1e-12."""
+    options, one = REMEMBERING[name], _bells([1.0], [0.7], [0.6])
+    plan = un.plan(name, one.process, grid=open_grid(one.process.schedule, 5, low=0.2, high=5.0), **options)
+    x, share = carry_two(plan, one)
+    mean, variance = gaussian_moments(plan, one.process.schedule, np.array([0.7]), np.array([0.36]))
+    assert share @ x == pytest.approx(mean[0], abs=1e-12)
+    assert share @ (x - mean[0]) ** 2 == pytest.approx(variance[0], rel=1e-11)
+
+    truth, apart, off = _bells(*BELLS), [], []
+    for steps in (8, 16, 32):
+        plan = un.plan(
+            name, truth.process, grid=open_grid(truth.process.schedule, steps, low=0.1, high=10.0), **options
+        )
+        x, share = carry_two(plan, truth)
+        apart.append(wasserstein(x, share, truth, plan.end))
+        second = truth.weights @ (truth.means**2 + truth.deviations**2) + 0.1**2
+        off.append(abs(share @ x**2 - second) / second)
+    for found in (np.log2(np.divide(errors[:-1], errors[1:])) for errors in (apart, off)):
+        assert np.all(found > SAMPLERS[name].promised(**options) - 0.15), (apart, off)
+    assert apart[-1] < 0.006
+    assert off[-1] < 0.013
 
 
 # One path of noise

@@ -69,6 +69,9 @@ def foreign(spec: str, options: Mapping[str, Any] | None = None) -> Foreign:
     try:
         module = importlib.import_module(place)
     except ImportError as error:
+        root = (error.name or "").partition(".")[0]
+        if root and root != place.partition(".")[0]:  # it is here, and what it needs is not
+            raise UserError(f"{library} is here and needs {root}, which is not: install {root} too") from None
         raise UserError(f"{library} cannot be imported here ({error}): install it beside unnoise") from None
     made = getattr(module, name, None)
     if made is None or not callable(made):

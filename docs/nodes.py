@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unnoise.adapt import Part, Prior
 from unnoise.augment import Augment
 from unnoise.conditions import Condition
 from unnoise.data import Source
@@ -21,7 +22,8 @@ from unnoise.train import Levels, Objective, TrainConfig, Weight
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- what follows is written by docs/nodes.py -->\n"
-KNOWN = ("self", "shape", "classes", "heard", "augment", "answers", "cell", "path")  # what a node is given by those around it
+# What a node is given by those around it.
+KNOWN = ("self", "shape", "classes", "heard", "augment", "answers", "cell", "path")
 
 SECTIONS: dict[str, tuple[str, Any]] = {
     "data": ("`data`: where items come from", Source),
@@ -30,6 +32,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "augment": ("`augment`: what training shows beside the items themselves", Augment),
     "schedule": ("`process.schedule`: how fast data is destroyed", Schedule),
     "net": ("`net`: the network", Net),
+    "adapt": ("`adapt`: what is trained around a frozen network; `--lora`, `--control` and `--image` write it", Part),
     "target": ("`target`: what its answer means", Target),
     "variance": ("`variance`: of a step back: the sampler's own, or learned", Variance),
     "objective": ("`objective`: what training minimises; a critic and an encoder are as `net` unless named", Objective),
@@ -41,6 +44,8 @@ SECTIONS: dict[str, tuple[str, Any]] = {
 def tables() -> str:
     """All of the page below the mark."""
     parts = [f"## {title}\n\n{_kinds(TABLES[base])}" for title, base in SECTIONS.values()]
+    prior = [(f"`{name}`", f"`{_plain(p.default)}`") for name, p in inspect.signature(Prior).parameters.items()]
+    parts.append(f"## `prior`: what of the base is learned again\n\n{_first(Prior)}\n\n{_rows(prior, FIELDS[:2])}")
     parts.append(f"## `train`: how long, how fast and with what care\n\n{_rows(_commented(TrainConfig), FIELDS)}")
     parts.append(
         f"## `sample`: how samples are drawn, unless one says otherwise\n\n{_first(Sampling)}\n\n{_sampling()}"
@@ -83,7 +88,7 @@ def _commented(made: type) -> Iterator[tuple[str, str, str]]:
 def _fields(made: Callable[..., Any]) -> str:
     shown = [f"`preset` ({', '.join(presets)})"] if (presets := getattr(made, "presets", None)) else []
     for name, parameter in inspect.signature(made).parameters.items():
-        if name in KNOWN:
+        if name in KNOWN or parameter.annotation is Net:
             continue
         silent = parameter.default is parameter.empty
         shown.append(f"`{name}`" if silent else f"`{name}: {_plain(parameter.default)}`")

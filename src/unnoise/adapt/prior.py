@@ -13,8 +13,9 @@ from unnoise.tensor import Tensor
 
 @dataclass(frozen=True)
 class Prior:
-    """count: samples of the base, drawn once at the start, a label of each in turn; share: of every batch.
+    """Samples of the base, learned again beside the new items, so that it is not forgotten.
 
+    count: how many, drawn once at the start, a label of each in turn; share: of every batch, which they take.
     (Ruiz et al., DreamBooth, 2023, Eq. 2: the sum of two losses with weights 1 − share and share.)
     """
 

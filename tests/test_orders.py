@@ -126,7 +126,8 @@ def test_order_on_a_mixture_in_the_median(name, rule, doublings):
         found = un.sample(truth, plan, (2,), range(32), start=torch.from_numpy(x)).numpy()
         return float(np.median(np.linalg.norm(found - fine, axis=1)))
 
-    found = slopes(error, 16 if order > 2 else 8, doublings)
+    first = (16 if order > 2 else 8) * 2 ** (4 - doublings)
+    found = slopes(error, first, doublings)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 

@@ -164,16 +164,16 @@ def _held(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def held_out(recipe: Recipe, device: str = "cpu") -> HeldOut:
-    """The held-out loss of a recipe, for any denoiser of its shape."""
+def held_out(recipe: Recipe, device: str = "cpu", part: str = "validation", **options: int) -> HeldOut:
+    """The held-out loss of a recipe on a part of its data, for any denoiser of its shape; options as of HeldOut."""
     if not isinstance(recipe.objective, (Regression, Classification)):
         raise UserError(f"{recipe.name} is not trained by regression, and no other loss is held out")
-    items = recipe.telling.items(recipe.source.split("validation"))
+    items = recipe.telling.items(recipe.source.split(part))
     return HeldOut(
         recipe.objective,
         items,
         recipe.modality.encode,
-        limit=recipe.train.validate_items,
+        **{"limit": recipe.train.validate_items, **options},
         device=device,
         truth=recipe.truth,
         made=recipe.made,

@@ -70,7 +70,7 @@ def evaluate(
 
     from unnoise import __version__, files
     from unnoise import run as runs
-    from unnoise.cli import asking, averages, page
+    from unnoise.cli import asking, averages, classified, page
     from unnoise.cli import likelihood as likelihoods
     from unnoise.report import html
 
@@ -80,6 +80,9 @@ def evaluate(
         averages.show(opened, averages.compare(opened))
     else:
         opened = asking.averaged(opened, _width(ema))
+    if opened.recipe.objective.of_labels:
+        classified.evaluate(opened, against, out, json)
+        return
     plan, how = asking.plan_of(opened, sampler, steps, grid, options)
     reader = None if features is None else asking.features(opened, features, download)
     rules = opened.protocol(against, reader, asking.measures(measures), draws, count)

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -15,10 +16,12 @@ import torch
 from serving import copied, served, trained
 
 import unnoise as un
+from unnoise.cli import main
 from unnoise.config import UserError
 from unnoise.loop import Engine
 from unnoise.report import grids
 from unnoise.serve import keys as key_files
+from unnoise.serve import models
 from unnoise.serve.settings import check_host
 from unnoise.train import checkpoint
 
@@ -281,6 +284,33 @@ def test_keys_let_in_and_keep_apart(run, tmp_path):
         assert client.get("/v1/models", headers=them).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "a server needs a run"),
+        (["a/digits", "b/digits"], "two runs are called 'digits'"),
+        (["nowhere"], "is no run"),
+        (["x y=nowhere"], "letters, digits"),
+        (["nowhere", "--host", "0.0.0.0"], "opens the server to other machines"),
+    ],
+)
+def test_the_command_says_what_is_missing(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "--data", str(tmp_path / "data"), "--device", "cpu", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_command_makes_keys_and_names_the_extra(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "keys.txt"
+    assert main(["serve", "--new-key", "alice", "--keys", str(path)]) == 0
+    key = capsys.readouterr().out.strip()
+    assert key_files.Keys(path).owner(f"Bearer {key}") == "alice"
+    monkeypatch.delitem(sys.modules, "unnoise.serve.process", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["serve", "somewhere"]) == 2
+    assert "pip install 'unnoise[serve]'" in capsys.readouterr().err
+
+
 def test_an_open_host_needs_keys(tmp_path):
     with pytest.raises(UserError, match="opens the server to other machines"):
         check_host("0.0.0.0", None)
@@ -302,7 +332,7 @@ def test_an_idempotency_key_makes_one_job(client):
 
 def test_what_a_stop_leaves_undone_is_done_after_the_next_start(run, tmp_path):
     """Half done at the stop or still waiting: the bytes are those of an undisturbed server."""
-    asked = [{"steps": 60, "seeds": [n, n + 1], "sampler": "ddpm", "label": n} for n in range(3)]
+    asked = [{"steps": 25, "seeds": [n, n + 1], "sampler": "ddpm", "label": n} for n in range(3)]
     asked[1] |= {"image": png(), "strength": 0.5}
     with served(tmp_path / "a", run.folder) as client:
         wanted = [drawn(client, **job) for job in asked]
@@ -365,8 +395,9 @@ def _trained_on(folder):
     return un.open(folder)
 
 
-def test_models_take_turns_within_a_budget(run, tmp_path):
+def test_models_take_turns_within_a_budget(run, tmp_path, monkeypatch):
     """Two models where the memory holds one: both are served, and no more than one is at hand."""
+    monkeypatch.setattr(models, "HOLD", 0.1)
     other = copied(run.folder, tmp_path / "other")
     with served(tmp_path / "data", run.folder, other, memory=1) as client:
         names = ["digits", "other"] * 2

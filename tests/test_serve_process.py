@@ -35,6 +35,7 @@ def asked(number):
             "guidance": (1, 3, "apg weight=4")[number % 3], "deadline": 3000}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_stopped_server_ends_by_itself(run, tmp_path):
     """SIGTERM amid work: within its patience it is gone, with status 0, and what it left is done by the next."""
     server = Process(tmp_path / "data", run.folder, options=("--patience", "0.1"))

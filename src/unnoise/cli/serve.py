@@ -9,6 +9,8 @@ from unnoise.cli.options import Device
 from unnoise.cli.speak import say
 from unnoise.config import UserError
 
+NEEDED = ("fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart")
+
 
 def serve(
     runs: Annotated[
@@ -47,7 +49,7 @@ def serve(
     try:
         from unnoise.serve.process import serve as start
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("fastapi", "starlette", "uvicorn", "prometheus_client"):
+        if (error.name or "").split(".")[0] not in NEEDED:
             raise
         raise UserError(f"serving needs {error.name}: pip install 'unnoise[serve]'") from None
     import torch

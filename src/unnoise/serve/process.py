@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 import PIL.Image
+import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport] (reads forms, when the first comes)
 import torch
 import uvicorn
 

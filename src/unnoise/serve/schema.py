@@ -38,9 +38,7 @@ class JobRequest(BaseModel):
         default_factory=dict, max_length=16, description="The sampler's own, such as eta."
     )
     guidance: Guidance | None = Field(None, description="A weight, 1: none; or guides, 'apg weight=4 + dynamic'.")
-    label: Label | list[Label] | None = Field(
-        None, description="One for all samples, or one each, by name or number."
-    )
+    label: Label | list[Label] | None = Field(None, description="One for all samples, or one each, by name or number.")
     text: Text | list[Text] | None = Field(None, description="A prompt for all samples, or one each.")
     tell: dict[Condition, Value | list[Value | None]] = Field(
         default_factory=dict,

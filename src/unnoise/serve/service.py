@@ -58,9 +58,8 @@ class Service:
         self._bells.hang(asyncio.get_running_loop())
         for record, image, mask in self._store.unfinished():
             self._again(record, image, mask)
+        self.models.get(self.models.names[0])  # is at hand when it is asked for
         self.worker.start()
-        for name in self.models.names[:1]:
-            self.models.get(name)  # the first is at hand when it is asked for
         self.accepting = True
 
     def drain(self) -> None:

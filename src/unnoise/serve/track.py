@@ -8,6 +8,7 @@ takes does not grow with its steps.
 import asyncio
 import time
 from collections.abc import Iterable
+from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
 
 State: TypeAlias = str
@@ -37,7 +38,7 @@ class Track:
         self.place: int | None = None
         self.listeners = 0
         self.shown = 0.0  # when previews were last made
-        self._number = 0
+        self._number, self._lock = 0, Lock()
         self._news: dict[str, News] = {}
         self._waiting: set[asyncio.Event] = set()
 
@@ -52,8 +53,9 @@ class Track:
 
     def next(self) -> int:
         """The number of news that are yet to be told."""
-        self._number = max(self._number + 1, time.time_ns() // 1000)
-        return self._number
+        with self._lock:
+            self._number = max(self._number + 1, time.time_ns() // 1000)
+            return self._number
 
     def end(self, state: State, told: dict[str, Any], number: int) -> None:
         """The last news, by the number that is written down, so that it has the same after a restart."""

@@ -17,6 +17,7 @@ import torch
 
 from unnoise.config import UserError
 from unnoise.loop import Done, Engine, Job, Step, Ticket
+from unnoise.serve import logs
 from unnoise.serve.line import Line
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.models import Loaded, Models
@@ -126,17 +127,25 @@ class Worker(Thread):
 
     def run(self) -> None:
         """Until it is stopped."""
-        while not self._stopping and not (
-            self._draining and not any(lane.engine.busy for lane in self._lanes.values())
-        ):
-            self._read(wait=not any(lane.engine.busy for lane in self._lanes.values()))
-            self._models.settle()
-            self._expire()
-            self._house()
-            self._admit()
-            self._tick()
+        while not self._stopping:
+            steps = any(lane.engine.busy for lane in self._lanes.values())
+            if self._draining and not steps:
+                break
+            try:
+                self._round(wait=not steps)
+            except Exception as error:  # a mistake of ours must not end the thread that all wait for
+                logs.error("steps", error)
+                time.sleep(0.1)
             self.beat = time.monotonic()
         self._models.close()
+
+    def _round(self, wait: bool) -> None:
+        self._read(wait)
+        self._models.settle()
+        self._expire()
+        self._house()
+        self._admit()
+        self._tick()
 
     def _read(self, wait: bool) -> None:
         """All messages there are; with nothing under way, until one comes or a deadline may have passed."""

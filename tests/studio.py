@@ -75,7 +75,7 @@ def visit(browser, url, met=True, mistakes=(), **how):
     context.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_default_timeout(20000)
+    page.set_default_timeout(60000)
     page.goto(url)
     try:
         yield page

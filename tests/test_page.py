@@ -71,6 +71,7 @@ def picture(letters):
 
 def slide(page, view, value):
     """Moves the slider of the steps to its n-th stop."""
+    page.wait_for_selector(f"#view-{view} input[type=range][aria-valuetext$=steps]")
     page.eval_on_selector(
         f"#view-{view} input[type=range][aria-valuetext$=steps]",
         "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input', {bubbles: true})) }",
@@ -277,6 +278,16 @@ def test_a_painted_region_is_drawn_anew_and_the_rest_kept(browser, server):
         page.focus("canvas.board")  # and without a pointer: the middle, then one up
         page.click("#view-inpaint >> text=Clear")
         assert page.is_disabled("#view-inpaint button.draw")
+        page.click("#view-inpaint >> text=the whole, by strength")
+        page.eval_on_selector(
+            "#view-inpaint input[max='1']",
+            "one => { one.value = 0.35; one.dispatchEvent(new Event('input', {bubbles: true})) }",
+        )
+        page.click("#view-inpaint button.draw")
+        page.wait_for_selector("#view-inpaint >> text=6 drawn in")
+        near = np.stack(shown(page, "#view-inpaint .stage-place .tile img")).astype(float)
+        assert np.abs(near - first).mean() < 0.7 * np.abs(found.astype(float)[:, ::-1] - first).mean()
+        page.click("#view-inpaint >> text=a region")
         page.focus("canvas.board")
         page.keyboard.press("ArrowUp")
         page.keyboard.press("Space")
@@ -387,7 +398,7 @@ def test_the_first_preview_comes_within_a_second(browser, tmp_path):
 @pytest.mark.parametrize("recipe", ["classes2d", "wine"])
 def test_points_and_tables_are_drawn(browser, tmp_path, recipe):
     run = un.fit(recipe, tmp_path / recipe, "train.items=512", "train.checkpoint_every=512", "train.sample_every=0")
-    with live(tmp_path / "data", run.folder) as server, visit(browser, server.url) as page:
+    with live(tmp_path / "data", run.folder, places=None) as server, visit(browser, server.url) as page:
         draw(page)
         if recipe == "wine":
             assert page.locator("table.rows tbody tr").count() == 100

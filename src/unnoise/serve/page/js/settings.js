@@ -109,16 +109,20 @@ export const state = new (class extends EventTarget {
   take(told) {
     const known = new Set(["seed", "label", "text", "tell", "sampler", "steps", "grid", "guidance", "run", "size", ...MADE]);
     const lost = [];
-    const model = this.models.find((one) => one.id === (told.model ?? told.run));
+    const named = String(told.model ?? told.run ?? "").split("/").pop(); // a terminal's pictures name a folder
+    const model = this.models.find((one) => one.id === named);
     if (!model && told.run) lost.push(`the model ${told.run}`);
     const changes = { model: (model || this.model).id, locked: true, grid: told.grid ?? null, size: told.size ?? "" };
-    if (told.seed !== undefined) changes.seed = String(told.seed);
+    const seed = told.seed ?? told.seeds?.[0];
+    if (seed !== undefined) changes.seed = String(seed);
+    for (const [name, what] of [["lora", "its LoRA"], ["ema", "its average of the weights"], ["start", "the noise that it began at"]]) if (told[name]) lost.push(what);
+    if (told.sampler && !(model || this.model).controls.sampler.names.includes(told.sampler)) lost.push(`the sampler ${told.sampler}`);
     if (told.sampler) changes.sampler = told.sampler;
     if (told.steps) changes.steps = told.steps;
     changes.guidance = typeof told.guidance === "number" ? told.guidance : null;
     if (typeof told.guidance === "string") lost.push(`the guides “${told.guidance}”`);
     changes.label = told.label === undefined || told.label === null ? null : this.named(model || this.model, told.label);
-    changes.text = told.text ?? "";
+    changes.text = [told.text ?? ""].flat()[0];
     changes.tell = Object.fromEntries(Object.entries(told.tell ?? {}).map(([name, value]) => [name, [value].flat().join(", ")]));
     const rest = Object.entries(told).filter(([name, value]) => !known.has(name) && ["number", "string", "boolean"].includes(typeof value));
     changes.options = rest.map(([name, value]) => `${name}=${value}`).join(" ");
@@ -133,7 +137,8 @@ export const state = new (class extends EventTarget {
   }
 })();
 
-const MADE = new Set(["weights", "bits", "plan", "evaluations", "image", "strength", "mask", "unnoise", "model", "created", "synthetic", "digital_source_type", "DigitalSourceType", "format"]);
+/** What a picture says beside the options of its sampler. */
+const MADE = new Set(["weights", "bits", "plan", "evaluations", "ema", "seeds", "image", "mask", "strength", "model", "lora", "start", "between"]);
 
 /** "eta=0.5 order=2" as an object. */
 export function optionsOf(words) {

@@ -98,7 +98,7 @@ async function compare(across, down) {
   parts.button.classList.add("cancel");
   let left = across.length * down.length;
   const all = left;
-  const tell = () => fill(parts.line, h("strong", {}, `${AXES[asked.across].name} by ${AXES[asked.down].name.toLowerCase()}`), ` · seed ${state.now.seed} · ${left ? `${all - left} of ${all}` : `${all} cells`}`);
+  const tell = () => fill(parts.line, h("strong", {}, `${AXES[asked.across].name} by ${AXES[asked.down].name.toLowerCase()}`), ` seed ${state.now.seed} · ${left ? `${all - left} of ${all}` : `${all} cells`}`);
   const waits = [];
   const rows = down.map((row) => h("tr", {}, h("th", { scope: "row" }, row.word), across.map((column) => {
     const changes = { ...column.changes, ...row.changes };

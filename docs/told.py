@@ -1,0 +1,120 @@
+"""Draws the pictures of docs/conditioning.md on what a model is told: python docs/told.py [FOLDER of runs].
+
+Runs that are not in the folder are trained first: seconds for the table, minutes for `shapes-told` and `digits-gap`.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from unnoise import files
+from unnoise.recipe import load, resolve
+from unnoise.report import grids, style
+from unnoise.report.captions import captioned
+from unnoise.rng import host
+from unnoise.run import Run
+from unnoise.run import open as open_run
+from unnoise.training import fit
+
+HERE = Path(__file__).parent
+STALL = {
+    "data": {"kind": "table", "path": "", "labels": ["day"], "tell": ["degrees"]},
+    "modality": "data",
+    "process": {"schedule": {"kind": "karras", "sigma_min": 0.01, "sigma_max": 20}},
+    "net": {"kind": "mlp", "width": 64, "depth": 3},
+    "target": {"kind": "edm", "sigma_data": 1.0},
+    "train": {"items": 40_000, "batch": 128, "lr": 4.0e-3, "drop": 0.15, "validate_every": 0},
+    "sample": {"sampler": "heun", "steps": 20},
+}
+
+
+def stall(path: Path, rows: int = 2000) -> None:
+    """What a stall sells, and how long people wait, by temperature and day; some of both is not known."""
+    rng = host("stall")
+    degrees, weekend = rng.uniform(2, 32, rows), rng.integers(0, 2, rows)
+    sold = 15 + 5 * degrees + weekend * (30 + 2 * degrees) + rng.normal(0, 8 + 0.4 * degrees, rows)
+    wait = np.maximum(0, 0.04 * sold + rng.normal(0, 1, rows))
+    lines = ["sold,wait,degrees,day"]
+    for i in range(rows):
+        told = ["" if i % 10 == 0 else f"{degrees[i]:.1f}", "" if i % 7 == 0 else ("weekday", "weekend")[weekend[i]]]
+        lines.append(f"{sold[i]:.1f},{wait[i]:.2f},{told[0]},{told[1]}")
+    files.put(path, "\n".join(lines) + "\n")
+
+
+def told_numbers(folder: Path) -> None:
+    """Rows of the table, and what the model draws for temperatures that it is told, and for none."""
+    if not (folder / "stall.csv").exists():
+        stall(folder / "stall.csv")
+    nodes = {**STALL, "data": {**STALL["data"], "path": str(folder / "stall.csv")}}
+    run = _run(folder / "stall", lambda out: fit(resolve("stall", nodes), out))
+    train = run.recipe.source.split("train")
+    with style.themed("light") as look:
+        fig = style.figure((9.6, 3.4))
+        left, right = fig.subplots(1, 2, width_ratios=(3, 2), sharey=True)
+        known = train.cond["day"] < 2
+        left.scatter(
+            train.cond["degrees"][known], train.items[known, 0], s=5, color=look.line, label="rows of the table"
+        )
+        for day, line in zip(("weekday", "weekend"), look.series(2), strict=True):
+            for t in (5, 15, 25):
+                sold = _rows(run, 60, degrees=t, day=day)[:, 0]
+                left.scatter(t + host("spread").uniform(-0.6, 0.6, 60), sold, s=5, color=line["color"],
+                             label=f"drawn, told a {day}" if t == 5 else None)  # fmt: skip
+            right.hist(_rows(run, 2000, day=day)[:, 0], 40, histtype="step", orientation="horizontal",
+                       density=True, label=f"told a {day}", **line)  # fmt: skip
+        left.set(xlabel="degrees that are told", ylabel="sold", title="Told the temperature and the day")
+        right.set(xlabel="share", title="Told the day alone")
+        for axes in (left, right):
+            axes.legend(fontsize=8)
+    style.save(fig, HERE / "told-numbers.png")
+    for t in (5, 15, 25):
+        said = [f"{day} {_rows(run, 1000, degrees=t, day=day)[:, 0].mean():.1f}" for day in ("weekday", "weekend")]
+        print(f"{t} degrees: {', '.join(said)}; in truth {15 + 5 * t} and {45 + 7 * t}")
+
+
+def told_shapes(folder: Path) -> None:
+    """A label alone; a size alone; a place alone; all three; and away from one of them."""
+    run = _run(folder / "shapes-told", lambda out: fit(load("shapes-told"), out))
+    asked = [
+        ({"label": "circle"}, 2.0, "label circle"),
+        ({"size": [0.3, 0.4, 0.5, 0.6]}, 2.0, "size 0.3, 0.4, 0.5, 0.6"),
+        ({"position": [(0.3, 0.3), (0.7, 0.3), (0.3, 0.7), (0.7, 0.7)]}, 2.0, "position, four corners"),
+        ({"label": "square", "size": 0.4, "position": [(x, 0.5) for x in (0.3, 0.43, 0.57, 0.7)]}, 2.0, "all three"),
+        ({"size": 0.5}, "cfg weight=2 negative.label=circle", "size 0.5, and no circle"),
+    ]
+    pictures, said = [], []
+    for given, guidance, words in asked:
+        pictures += run.sample(4, label=given, guidance=guidance)
+        said += [words, "", "", ""]
+    grids.save(captioned(pictures, said, 4, wide=128), HERE / "told-shapes.png")
+
+
+def told_gap(folder: Path) -> None:
+    """Digits of the test part, what is left of them around a gap, and how three seeds fill it."""
+    run = _run(folder / "digits-gap", lambda out: fit(load("digits-gap"), out))
+    items = run.recipe.source.split("test").items[:6]
+    pictures, said = [], []
+    for k, item in enumerate(items):
+        holed = item.astype(np.float64)
+        holed[:, 2:6, 1 + (k % 2) : 6 + (k % 2)] = np.nan
+        shown = np.nan_to_num(holed, nan=6)
+        filled = run.sample(3, tell={"gap": [holed] * 3}, seeds=range(3 * k, 3 * k + 3))
+        levels = np.stack([item, shown]).astype(np.uint8)
+        pictures += [*run.recipe.modality.decode(run.recipe.modality.encode(levels)), *filled]
+        said += ["real", "told", "drawn", "drawn", "drawn"] if not k else [""] * 5
+    grids.save(captioned(pictures, said, 5, wide=96), HERE / "told-gap.png")
+
+
+def _rows(run: Run, count: int, **tell: object) -> np.ndarray:
+    return np.asarray(run.sample(count, tell=tell))[:, :2].astype(float)
+
+
+def _run(folder: Path, train) -> Run:
+    return open_run(folder) if (folder / "recipe.yaml").exists() else train(folder)
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
+    for draw in (told_numbers, told_shapes, told_gap):
+        draw(place)

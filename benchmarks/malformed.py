@@ -180,7 +180,7 @@ def by_schema(server: Server, count: int) -> dict[str, Any]:
     made = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     text = made.stdout + made.stderr
     cases = re.search(r"([\d,]+) generated", text)
-    return {"cases": int(cases[1].replace(",", "")) if cases else 0, "server_errors": text.count("Server error"),
+    return {"cases": int(cases[1].replace(",", "")) if cases else 0, "server_errors": dict(Counter(re.findall(r"^\[(5\d\d)\]", text, re.M))),
             "status": made.returncode, "end": text[-1500:]}  # fmt: skip
 
 
@@ -199,6 +199,7 @@ def main() -> None:
         begun = time.monotonic()
         try:
             schema = by_schema(server, given.schemathesis) if given.schemathesis else {"cases": 0}
+            wrong += [f"by the schema: {status}" for status in schema.get("server_errors", {}) if status != "504"]
             asyncio.run(storm(server, max(0, given.requests - schema["cases"]), found, memory, wrong))
             alive = asyncio.run(send(server.port, _request("GET", "/readyz", b"", "text/plain")))
         finally:

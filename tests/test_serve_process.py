@@ -7,6 +7,8 @@ import time
 import pytest
 from serving import Process, trained
 
+KILLS = 10
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -53,7 +55,7 @@ def test_a_stopped_server_ends_by_itself(run, tmp_path):
 def test_killed_ten_times_under_load_it_loses_nothing(run, tmp_path):
     chance, accepted, kills = random.Random(0), {}, 0
     number = 0
-    while kills < 10:
+    while kills < KILLS:
         server = Process(tmp_path / "data", run.folder)
         end = time.monotonic() + chance.uniform(0.5, 4.0)
         while time.monotonic() < end:

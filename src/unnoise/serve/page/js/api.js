@@ -51,7 +51,7 @@ export const isOnline = () => online;
 export const key = { get: () => localStorage.getItem(KEY) || "", set: (word) => localStorage.setItem(KEY, word.trim()) };
 
 /** An answer of the server, or a Trouble. body: an object, or text that is JSON already. */
-export async function ask(path, { method = "GET", body = null, headers = {}, signal = undefined } = {}) {
+export async function ask(path, { method = "GET", body = null, headers = {}, signal = undefined, tries = 5 } = {}) {
   const sent = { ...headers };
   if (key.get()) sent.authorization = `Bearer ${key.get()}`;
   if (body !== null) sent["content-type"] = "application/json";
@@ -69,6 +69,10 @@ export async function ask(path, { method = "GET", body = null, headers = {}, sig
   const told = await answer.json().then((found) => found.error, () => null);
   const retry = Number(answer.headers.get("retry-after")) || null;
   const trouble = new Trouble(answer.status, told?.code || "http", sentence(told?.message || `The server said ${answer.status}.`), retry);
+  if (trouble.code === "rate_limit_exceeded" && tries > 0) {
+    await new Promise((resume) => setTimeout(resume, 1000 * (retry || 1) + 300 * Math.random()));
+    return ask(path, { method, body, headers, signal, tries: tries - 1 });
+  }
   if (answer.status === 401) link.dispatchEvent(new Event("key"));
   throw trouble;
 }
@@ -82,8 +86,27 @@ export function sentence(text) {
   return /[.!?…]$/.test(whole) ? whole : `${whole}.`;
 }
 
-/** The events of a job until it ends: {name, told}; a cut connection is taken up where it broke. */
+const STREAMS = 4; // at once: a browser holds six connections to a host, and some must stay free
+let streams = 0;
+
+/** The events of a job until it ends: {name, told}. Where many are listened to, this one is asked about now and then. */
 export async function* events(job, signal) {
+  while (streams >= STREAMS) {
+    const { status, progress } = await json(`v1/jobs/${job}`, { signal });
+    if (ENDS.includes(status)) break; // its stream ends as it begins
+    yield { name: "step", told: progress };
+    await new Promise((resume) => setTimeout(resume, 700 + 600 * Math.random()));
+  }
+  streams++;
+  try {
+    yield* streamed(job, signal);
+  } finally {
+    streams--;
+  }
+}
+
+/** A cut connection is taken up where it broke. */
+async function* streamed(job, signal) {
   let last = "";
   for (let tries = 0; tries < 60; tries++) {
     try {

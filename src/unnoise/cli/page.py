@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from unnoise.advise import advice
 from unnoise.cli import asking, averages, pictures, previews
@@ -19,6 +20,7 @@ from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
 
 ROW = 12  # samples shown of each class
+PROMPTS, EACH = 6, 8  # prompts shown, and samples of each
 PAIRS = 12  # samples shown beside their nearest training item
 FILM = 24  # images under way in the film
 ROWS = 5000  # of a table, drawn and real, in its histograms
@@ -91,7 +93,10 @@ def report(
         shown["columns"] = pictures.columns(run, x[:ROWS], _known(run, rules)) if x.shape[1] > 2 else None
         count = DOTS
     else:
-        shown |= {"samples": _by_class(run, first, labels), **_nearest(run, rules, measures, first)}
+        shown |= {
+            "samples": _by_prompt(run, rules, plan, guidance) or _by_class(run, first, labels),
+            **_nearest(run, rules, measures, first),
+        }
         count = FILM
     if x[0].numel() == 2 or not pictures.of_points(run):
         way = run.trajectory(range(count), plan, run.some(count), guidance)
@@ -143,6 +148,19 @@ def _by_class(run: Run, x: Tensor, labels: Any) -> dict[str, Any]:
         return {run.recipe.name: run.recipe.modality.show(x[:ROW])}
     rows = {name: np.flatnonzero(labels == k)[:ROW] for k, name in enumerate(run.recipe.classes)}
     return {name: run.recipe.modality.show(x[index.tolist()]) for name, index in rows.items() if len(index)}
+
+
+def _by_prompt(run: Run, rules: Protocol, plan: Plan, guidance: Guidance | None) -> dict[str, Any]:
+    """Samples of a few held-out prompts, some of each; none where the model reads no text."""
+    name = run.recipe.telling.text
+    found = {} if name is None else rules.cond([name])
+    if name is None or name not in found:
+        return {}
+    prompts = list(dict.fromkeys(str(prompt) for prompt in found[name].tolist()))[:PROMPTS]
+    told = run.recipe.telling.leaves({name: np.repeat(np.array(prompts), EACH)}, len(prompts) * EACH)
+    lots = np.array_split(np.arange(len(prompts) * EACH), max(1, len(prompts)))
+    items = run.recipe.modality.show(torch.cat(list(run.batches(range(len(prompts) * EACH), plan, told, guidance))))
+    return {prompt: [items[i] for i in lot] for prompt, lot in zip(prompts, lots, strict=True)}
 
 
 def _nearest(run: Run, rules: Protocol, measures: Sequence[Measure], x: Tensor) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.nets import Net
+from unnoise.nets.heard import Labels
 from unnoise.process.level import Level
 from unnoise.samplers.step import State
 from unnoise.samplers.walk import Walk
@@ -128,12 +129,17 @@ def check_cond(denoiser: Denoiser, cond: Cond, batch: int) -> None:
     for name, leaf in cond.items():
         if leaf.ndim == 0 or leaf.shape[0] != batch:
             raise UserError(f"condition '{name}' has shape {tuple(leaf.shape)}, expected {batch} values, one per seed")
-    net, label = innermost(denoiser), cond.get("label")
-    if label is None or label.device.type != "cpu" or not isinstance(net, Net) or not net.classes:
+    net = innermost(denoiser)
+    if not isinstance(net, Net):
         return
-    if label.dtype not in (torch.int64, torch.int32):
-        raise UserError(f"labels are whole numbers (int64), got {str(label.dtype).removeprefix('torch.')}")
-    least, largest = int(label.min()), int(label.max())
-    if least < 0 or largest > net.classes:
-        wrong = least if least < 0 else largest
-        raise UserError(f"there is no label {wrong}: expected 0 to {net.classes - 1}, or {net.classes} for none")
+    counts = {name: one.count for name, one in net.heard.items() if isinstance(one, Labels)}
+    for name, count in {**counts, "label": net.classes or counts.get("label", 0)}.items():
+        label = cond.get(name)
+        if label is None or label.device.type != "cpu" or not count:
+            continue
+        if label.dtype not in (torch.int64, torch.int32):
+            raise UserError(f"{name}s are whole numbers (int64), got {str(label.dtype).removeprefix('torch.')}")
+        least, largest = int(label.min()), int(label.max())
+        if least < 0 or largest > count:
+            wrong = least if least < 0 else largest
+            raise UserError(f"there is no {name} {wrong}: expected 0 to {count - 1}, or {count} for none")

@@ -180,7 +180,8 @@ def by_schema(server: Server, count: int) -> dict[str, Any]:
     made = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     text = made.stdout + made.stderr
     cases = re.search(r"([\d,]+) generated", text)
-    return {"cases": int(cases[1].replace(",", "")) if cases else 0, "server_errors": dict(Counter(re.findall(r"^\[(5\d\d)\]", text, re.M))),
+    errors = Counter(re.findall(r"^\[(5\d\d)\]", text, re.M))
+    return {"cases": int(cases[1].replace(",", "")) if cases else 0, "server_errors": dict(errors),
             "status": made.returncode, "end": text[-1500:]}  # fmt: skip
 
 

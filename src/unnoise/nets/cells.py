@@ -1,11 +1,14 @@
 """Cells of a field: its pixels taken together a few at a time, and laid out again."""
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 from torch.nn import functional as F
 
 from unnoise.tensor import Float, Tensor
+
+OCTAVES = 4  # of the waves that say where in a field a cell lies: the shortest is a quarter of the side long
 
 
 def cells(x: Float[Tensor, "B C *sizes"], patch: int) -> Float[Tensor, "B numbers *counts"]:
@@ -47,4 +50,12 @@ def coordinates(counts: Sequence[int], device: torch.device) -> Float[Tensor, "L
     return torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")], dim=1)
 
 
-__all__ = ["cells", "coordinates", "field"]
+def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:
+    """Where in a field of so many cells an axis each lies: √2·(cos, sin) of π·2^(k−1)·u, u from −1 to 1."""
+    places = coordinates(counts, like.device)
+    u = torch.stack([(2 * place + 1) / n - 1 for place, n in zip(places.unbind(1), counts, strict=True)], dim=1)
+    angles = torch.cat([u * (torch.pi * 2.0 ** (k - 1)) for k in range(OCTAVES)], dim=1)
+    return (sqrt(2) * torch.cat((angles.cos(), angles.sin()), dim=1)).to(like.dtype)
+
+
+__all__ = ["OCTAVES", "cells", "coordinates", "field", "waves"]

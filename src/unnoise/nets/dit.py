@@ -1,15 +1,13 @@
 """The diffusion transformer: cells of a field as tokens, blocks modulated by what the network hears."""
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from typing import Literal, NamedTuple
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 
 from unnoise.nets import presets
-from unnoise.nets.cells import cells, coordinates, field
+from unnoise.nets.cells import OCTAVES, cells, field, waves
 from unnoise.nets.embed import FREQUENCIES, Embedding
 from unnoise.nets.heard import Heard
 from unnoise.nets.layers import zero
@@ -20,8 +18,6 @@ from unnoise.nets.text import Read, texts
 from unnoise.nets.tokens import PreservingTokenBlock, TokenBlock, linear, modulated
 from unnoise.nets.unet import Sources
 from unnoise.tensor import Cond, Float, Tensor
-
-OCTAVES = 4  # of the waves that say where in the field a token lies: the shortest is a quarter of the side long
 
 
 class DiT(Net):
@@ -146,14 +142,6 @@ class Pass(NamedTuple):
     table: Tensor
     counts: Sequence[int]
     read: Read = Read()
-
-
-def waves(counts: Sequence[int], like: Tensor) -> Float[Tensor, "L features"]:
-    """Where in a field of so many tokens an axis each lies: √2·(cos, sin) of π·2^(k−1)·u, u from −1 to 1."""
-    places = coordinates(counts, like.device)
-    u = torch.stack([(2 * place + 1) / n - 1 for place, n in zip(places.unbind(1), counts, strict=True)], dim=1)
-    angles = torch.cat([u * (torch.pi * 2.0 ** (k - 1)) for k in range(OCTAVES)], dim=1)
-    return (sqrt(2) * torch.cat((angles.cos(), angles.sin()), dim=1)).to(like.dtype)
 
 
 __all__ = ["DiT", "Pass"]

@@ -113,13 +113,15 @@ class Texts(nn.Module):
         read = [reader(cond.get(name), batch) for name, reader in zip(self.names, self.readers, strict=True)]
         vectors = [pool(tokens[:, 0]) for pool, (tokens, _) in zip(self.pools, read, strict=True)]
         sources = [
-            [
-                Source(*look(tokens).chunk(2, dim=2), mask if mask.shape[1] > 1 else None)
-                for look, (tokens, mask) in zip(looks, read, strict=True)
-            ]
+            [_source(look(tokens), mask) for look, (tokens, mask) in zip(looks, read, strict=True)]
             for looks in zip(*self.looks, strict=True)
         ]
         return Read(sources, vectors)
+
+
+def _source(both: Float[Tensor, "B L twice"], mask: Tensor) -> Source:
+    keys, values = both.chunk(2, dim=2)
+    return Source(keys, values, mask if mask.shape[1] > 1 else None)
 
 
 class Look(nn.Module):

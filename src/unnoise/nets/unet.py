@@ -8,11 +8,12 @@ from torch import nn
 
 from unnoise.nets import presets
 from unnoise.nets.attention import Source
+from unnoise.nets.cells import OCTAVES, waves
 from unnoise.nets.embed import FREQUENCIES
 from unnoise.nets.heard import Heard
 from unnoise.nets.kits import Plain, Preserving
 from unnoise.nets.net import Net
-from unnoise.nets.preserving import units
+from unnoise.nets.preserving import BRANCH, Unit, blend, units
 from unnoise.nets.text import texts
 from unnoise.tensor import Cond, Float, Tensor
 
@@ -25,7 +26,9 @@ class UNet(Net):
     widths: channels of each level; level l works at ceil(size/2^l). blocks: residual blocks at each level on
     the way down, one more on the way up. attention: the levels, by index, at which attention follows each
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
-    magnitude_preserving: of parts that keep the variance, without norms and biases (`nets/preserving.py`).
+    places: whether waves over the field say at the entrance where in it a pixel lies; convolutions alone hardly know,
+    and what is told of places needs it. magnitude_preserving: of parts that keep the variance, without norms and biases
+    (`nets/preserving.py`).
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
     attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;
@@ -34,6 +37,7 @@ class UNet(Net):
 
     presets = presets.UNET
     any_size = True
+    shared = ("place",)
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class UNet(Net):
         epsilon: float = 1e-5,
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
+        places: bool = False,
         magnitude_preserving: bool = False,
     ):
         super().__init__(shape, classes, answers, heard)
@@ -89,6 +94,7 @@ class UNet(Net):
             return Stage(block, kit.attention(after), places)
 
         self.first = kit.first(self.channels, widths[0])
+        self.place = (Unit if magnitude_preserving else nn.Linear)(2 * OCTAVES * dims, widths[0]) if places else None
         self.encoder, self.middle, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width = widths[0]
         skips = [width]
@@ -147,6 +153,9 @@ class UNet(Net):
         seen: (B, widths[0], *sizes), added to what the first layer gives.
         """
         h = arrange(self.first(h))
+        if self.place is not None:
+            place = self.place(waves(h.shape[2:], h)).transpose(0, 1).reshape(-1, *h.shape[2:])
+            h = blend(h, place.expand_as(h), BRANCH) if isinstance(self.place, Unit) else h + place
         h = h if seen is None else h + seen
         skips = [h]
         for part in self.encoder:

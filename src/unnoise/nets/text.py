@@ -73,7 +73,8 @@ class Layer(nn.Module):
 class Foreign(nn.Module):
     """Features of another encoder (B, length, width + 1), the last column 1 where one stands → (B, 1 + length, inner).
 
-    Encoders differ in scale, so each is normed; a first token of our own stands before all, and alone where none do.
+    Encoders differ in scale, so each is normed; before all stands a first token of our own, alone where none do, to which
+    the mean of the others is added: it tells the whole.
     """
 
     def __init__(self, heard: Features):
@@ -88,8 +89,10 @@ class Foreign(nn.Module):
         begin = self.begin.expand(batch, 1, -1)
         if leaf is None:
             return self.norm2(begin), begin.new_ones(batch, 1, dtype=torch.bool)
-        told = self.project(self.norm(leaf[..., :-1].to(self.begin.dtype)))
-        return self.norm2(torch.cat((begin, told), dim=1)), F.pad(leaf[..., -1] > 0, (1, 0), value=True)
+        told, mask = self.project(self.norm(leaf[..., :-1].to(self.begin.dtype))), leaf[..., -1] > 0
+        stands = mask.unsqueeze(2).to(told.dtype)
+        whole = begin + (told * stands).sum(1, keepdim=True) / stands.sum(1, keepdim=True).clamp(min=1)
+        return self.norm2(torch.cat((whole, told), dim=1)), F.pad(mask, (1, 0), value=True)
 
 
 READERS: Mapping[type, type[Words] | type[Foreign]] = {Tokens: Words, Features: Foreign}

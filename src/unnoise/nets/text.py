@@ -73,8 +73,8 @@ class Layer(nn.Module):
 class Foreign(nn.Module):
     """Features of another encoder (B, length, width + 1), the last column 1 where one stands → (B, 1 + length, inner).
 
-    Encoders differ in scale, so each is normed. Before all stands a first token of our own, and alone where none do; the
-    mean of the others is added to it: it tells the whole.
+    Encoders differ in scale, so each is normed. Before all stands a first token of our own, alone where none do; to it
+    the mean of the others is added: it tells the whole.
     """
 
     def __init__(self, heard: Features):

@@ -164,7 +164,7 @@ def one_object(place: Path, count: int = 20_000) -> str:
     """Scenes of one object, the colour as the label: any shape in any of eight colours, 32×32."""
     source, path = SOURCES["scenes"](objects=1, unseen=0), place / "one.npz"
     if not path.exists():
-        _, told = source.scenes(count, 5)
+        told, _ = source.scenes(count, 5)
         items = source.draw(count, 5).items
         place.mkdir(parents=True, exist_ok=True)
         np.savez(path, items=items.transpose(0, 2, 3, 1), labels=np.array(source.values["colour"])[told.colour[:, 0]])
@@ -187,7 +187,7 @@ def scenes(place: Path) -> tuple[Any, str]:
 def fresh(count: int, seed: int = 77) -> tuple[np.ndarray, Any]:
     """Pictures (N, 3, 32, 32) that nothing was trained on, and what they show."""
     source = SOURCES["scenes"](objects=1, unseen=0)
-    return source.draw(count, seed).items, source.scenes(count, seed)[1]
+    return source.draw(count, seed).items, source.scenes(count, seed)[0]
 
 
 def seen(run: Any, count: int, label: Any) -> np.ndarray:
@@ -217,10 +217,7 @@ def control(_: Any, place: Path, count: int = 32) -> dict[str, Any]:
     pictures, told = fresh(count)
     colours = base.recipe.classes
     names = SOURCES["scenes"](objects=1, unseen=0).values["colour"]
-    asked = [names[(k + 1 + i) % 8] for i, k in enumerate(told.colour[:, 0].tolist())]
-    asked = [
-        names[(names.index(a) + 1) % 8] if a == names[k] else a for a, k in zip(asked, told.colour[:, 0], strict=True)
-    ]
+    asked = [names[(k + 1 + i % 7) % 8] for i, k in enumerate(told.colour[:, 0].tolist())]  # never the picture's own
     there = pictures.max(1) > 127
     rows = []
     for name, how in {"base": None, "strength 1": {}, "strength 1.5": {"weight": 1.5}}.items():

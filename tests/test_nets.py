@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from unnoise.nets import MLP, NETS, PRESETS, Net, Source, UNet, count, presets
 from unnoise.nets.attention import Attention, attend
-from unnoise.nets.waves import Sinusoids, Waves
 from unnoise.nets.layers import Block, Double, convolution
+from unnoise.nets.waves import Sinusoids, Waves
 from unnoise.recipe import load
 from unnoise.tensor import Tensor
 

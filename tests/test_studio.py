@@ -88,6 +88,8 @@ def test_neighbours_are_the_nearest_and_a_copy_is_called_one(client, run):
     assert np.isclose(told["items"][0]["distance"], distance[0], atol=1e-3)
     distances = [one["distance"] for one in told["items"]]
     assert distances == sorted(distances)
+    for one in told["items"]:  # each is as far as it is said to be
+        assert np.isclose(np.linalg.norm(train[one["index"]].astype(float) - raw[0]), one["distance"], atol=1e-3)
     assert len({one["index"] for one in told["items"]}) == len(distances)
 
 

@@ -33,7 +33,7 @@ class Swept:
 
 
 def sweep(count: int, seed: int, share: float) -> Swept:
-    """Draws `count` combinations, a share of 1000 steps, the others of 1 to 39 and mostly few; holds each to `fault`."""
+    """Draws `count` combinations, a share of 1000 steps, the others of 1 to 39, mostly few; holds each to `fault`."""
     rng, swept = np.random.default_rng(seed), Swept()
     rules, grids, processes = list(every()), list(GRIDS), list(PROCESSES)
     for _ in range(count):

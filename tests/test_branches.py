@@ -241,7 +241,7 @@ def test_what_does_not_fit_is_told_in_a_line(runs, tmp_path):
         ImagePrompt(UNet((1, 8, 8), widths=(8,), blocks=1))
     with pytest.raises(UserError, match="has none"):
         ImagePrompt(ResNet((1, 8, 8), width=8, depth=1))
-    wide = shaken(UNet((1, 8, 8), classes=10, widths=(16, 16), blocks=1, attention=(1,), head_width=8))
+    wide = shaken(UNet((1, 8, 8), classes=10, widths=(16, 24), blocks=1, attention=(1,), head_width=8))
     for folder in (outline, prompted):
         with pytest.raises(UserError, match="is of another network: "):
             read(folder).part(wide, PARTS)

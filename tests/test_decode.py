@@ -108,14 +108,23 @@ def test_other_modes_keep_their_look() -> None:
     assert array(decode(data, LIMITS))[0, 0].tolist() == [255, 0, 0]
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds almost nothing."""
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """An RGB PNG of a size, with these bytes for its compressed pixels, whatever they are."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+    return png(width, height, zlib.compress(b""))
+
+
+LINES = zlib.compress(np.random.default_rng(0).bytes(20 * 61))  # of 20 by 20 pixels
+TORN = b"x" + LINES[1:]
 
 
 @pytest.mark.parametrize(
@@ -129,10 +138,25 @@ def bomb(width: int, height: int) -> bytes:
         (bomb(10_000, 10_000), "10000 by 10000 pixels, and 67,108,864 are allowed"),
         (bomb(100_000, 100_000), "more pixels than are allowed"),
         (bomb(100, 100), "broken"),
+        (png(20, 20, LINES[:600]), "broken"),
+        (png(20, 20, TORN), "broken"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
         (bytes(LIMITS.bytes + 1), "allowed"),
     ],
-    ids=["empty", "cut header", "text", "cut png", "cut jpeg", "large", "bomb", "hollow", "postscript", "bytes"],
+    ids=[
+        "empty",
+        "cut header",
+        "text",
+        "cut png",
+        "cut jpeg",
+        "large",
+        "bomb",
+        "hollow",
+        "pixels cut",
+        "pixels torn",
+        "postscript",
+        "bytes",
+    ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bad_file_says_why(data: bytes, says: str) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,23 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(client, asked, status, say
     answer = client.post("/v1/jobs", json=asked)
     assert answer.status_code == status, answer.text
     assert says in answer.json()["error"]["message"]
+
+
+def test_a_picture_that_breaks_amid_its_pixels_is_refused(client):
+    """Pillow forgives a PNG that it met broken once, when it looked for its EXIF: such a mask was a 500."""
+    whole = io.BytesIO()
+    PIL.Image.effect_noise((40, 40), 90).save(whole, "PNG")
+    data = bytearray(whole.getvalue())
+    at = data.index(b"IDAT") + 4
+    data[at : at + 2] = b"\xff\xff"
+    data[at - 8 : at - 4] = (len(data) - at - 16).to_bytes(4, "big")
+    end = len(data) - 16
+    data[end : end + 4] = zlib.crc32(data[at - 4 : end]).to_bytes(4, "big")
+    broken = base64.b64encode(data).decode()
+    for asked in ({"image": broken}, {"image": png(), "mask": broken}):
+        answer = client.post("/v1/jobs", json=asked)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["code"] == "unreadable_image"
 
 
 def test_what_is_no_json_is_refused_too(client):

@@ -81,6 +81,16 @@ def decode(
             return _flat(image, background, wanted)
 
 
+def opacity(data: bytes, limits: Limits) -> PIL.Image.Image | None:
+    """How opaque each pixel is, "L", upright: 0 is clear; None where nothing is said of it. Raises Unreadable."""
+    with _told(), _opened(data, limits) as image:
+        image.load()
+        if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+            return None
+        alpha, turned = image.convert("RGBA").getchannel("A"), _turned(image)
+        return alpha.transpose(_UPRIGHT[turned]) if turned in _UPRIGHT else alpha
+
+
 @contextmanager
 def quiet() -> Generator[None]:
     """Pillow warns of large and of odd pictures; what matters is told otherwise. For the thread that waits."""
@@ -148,6 +158,8 @@ _UPRIGHT = {  # EXIF 2.32, tag 0x0112: what brings each orientation upright
 
 
 def _flat(image: PIL.Image.Image, background: Colour, wanted: tuple[int, int] | None) -> PIL.Image.Image:
+    if image.format not in ("JPEG", "MPO"):
+        image.load()  # before its EXIF, which Pillow looks for behind a PNG's pixels: what breaks on the way counts
     turned = _turned(image)
     if wanted is not None and image.format in ("JPEG", "MPO"):
         height, width = wanted if turned < 5 else wanted[::-1]
@@ -208,6 +220,7 @@ __all__ = [
     "Unreadable",
     "decode",
     "header",
+    "opacity",
     "oversized",
     "quiet",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from unnoise.reading.decode import Limits, Unreadable, decode, header
+from unnoise.reading.decode import Limits, Unreadable, decode, header, opacity
 from unnoise.reading.fit import Fit, pixels
 from unnoise.run import Run
 from unnoise.serve.refusals import wrong
@@ -50,12 +50,12 @@ def known(run: Run, data: bytes, shape: tuple[int, ...], limits: Limits) -> Tens
 
 def clear_parts(data: bytes, what: str, limits: Limits) -> bytes | None:
     """Where a picture is transparent, white on black as PNG; None where all of it is opaque."""
-    _decoded(data, what, limits, None)  # within limits, and whole
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        if image.mode not in ("RGBA", "LA", "PA", "P"):
-            return None
-        alpha = image.convert("RGBA").getchannel("A")
-    if alpha.getextrema() == (255, 255):
+    _decoded(data, what, limits, None)  # a picture of a kind that is taken
+    try:
+        alpha = opacity(data, limits)
+    except Unreadable as error:
+        raise wrong(f"{what} is no picture that can be read: {error}", "unreadable_image") from None
+    if alpha is None or alpha.getextrema() == (255, 255):
         return None
     file = io.BytesIO()
     alpha.point([255 - value for value in range(256)]).save(file, "PNG")

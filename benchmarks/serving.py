@@ -34,12 +34,12 @@ SETTINGS = {  # (sampler, steps), of 20 steps on average
 READY = 120.0
 
 
-def train(folder: Path) -> Path:
+def train(folder: Path, widths: str = WIDTHS) -> Path:
     """A run whose network is of the size that is served; what it has learned does not matter here."""
     import unnoise as un
 
     if not (folder / "recipe.yaml").exists():
-        un.fit("digits", folder, f"net.widths={WIDTHS}", "train.items=256", "train.ema=[0.1]")
+        un.fit("digits", folder, f"net.widths={widths}", "train.items=256", "train.ema=[0.1]")
     return folder
 
 

@@ -5,18 +5,16 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from starlette.testclient import TestClient
-
 import unnoise as un
-from unnoise.serve.app import create
-from unnoise.serve.settings import Settings
 
 TINY = (
     "net.widths=[8,16]",
@@ -38,6 +36,11 @@ def trained(folder: Path, *changes: str):
 @contextlib.contextmanager
 def served(data: Path, *runs: Path, **settings):
     """A client of a server of these runs; its service is at client.app.state.service."""
+    from starlette.testclient import TestClient
+
+    from unnoise.serve.app import create
+    from unnoise.serve.settings import Settings
+
     app = create({path.name: path for path in runs}, Settings(data=data, **{**SOON, **settings}))
     with TestClient(app, base_url="http://localhost") as client:
         yield client
@@ -94,3 +97,62 @@ class Process:
         """Bytes of it that are in memory, on Linux."""
         pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def finished(server: Process, job: str, patience: float = 120.0) -> bytes:
+    """The archive of a job, when it is done."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        status, body = server.ask("GET", f"/v1/jobs/{job}")
+        assert status in (0, 200), body
+        if status and json.loads(body)["status"] not in ("queued", "running"):
+            assert json.loads(body)["status"] == "done", body
+            status, data = server.ask("GET", f"/v1/jobs/{job}/result?format=zip")
+            assert status == 200
+            return data
+        time.sleep(0.05)
+    raise AssertionError(f"job {job} is not done after {patience} s")
+
+
+def asked(number: int) -> dict:
+    """The request of a number: every one another, in what it asks and in how long it takes."""
+    sampler = ("ddim", "heun", "ddpm", "dpmpp_2m_sde")[number % 4]
+    return {"sampler": sampler, "steps": 5 + 7 * (number % 9), "seeds": [number, number + 1000], "label": number % 10,
+            "guidance": (1, 3, "apg weight=4")[number % 3], "deadline": 3000}  # fmt: skip
+
+
+def struck(folder: Path, run: Path, kills: int, seed: int = 0, said=print) -> dict:
+    """A server killed so many times at random instants under load, then each accepted job again on a calm one.
+
+    Raises where one was lost or differs by a byte. How many were accepted, and where each kill found them.
+    """
+    chance, accepted, found, number, refused = random.Random(seed), {}, [], 0, 0
+    for _ in range(kills):
+        server, before = Process(folder / "data", run), len(accepted)
+        begun, life = time.monotonic(), chance.uniform(0.5, 4.0)
+        while time.monotonic() < begun + life:
+            status, body = server.ask("POST", "/v1/jobs", asked(number))
+            assert status in (202, 429), body
+            if status == 202:
+                accepted[json.loads(body)["id"]] = number
+            refused += status == 429
+            number += 1
+            time.sleep(chance.expovariate(20))
+        jobs = json.loads(server.ask("GET", "/v1/jobs?limit=200")[1])["data"]
+        states = [job["status"] for job in jobs]
+        server.kill()
+        found.append({"seconds": round(time.monotonic() - begun, 3), "accepted": len(accepted) - before,
+                      **{state: states.count(state) for state in ("queued", "running", "done")}})  # fmt: skip
+        said(found[-1])
+    server = Process(folder / "data", run)
+    made = {number: finished(server, job, 900) for job, number in accepted.items()}
+    server.stop()
+    (folder / "calm").mkdir()  # the class of bits that was found there, whatever a busy moment would find
+    (folder / "calm" / "bits.json").write_bytes((folder / "data" / "bits.json").read_bytes())
+    calm = Process(folder / "calm", run)
+    for number, data in made.items():
+        status, body = calm.ask("POST", "/v1/jobs?wait=true", asked(number))
+        assert status == 200, body
+        assert finished(calm, json.loads(body)["id"]) == data, number
+    calm.stop()
+    return {"kills": found, "accepted": len(accepted), "refused": refused, "done": len(made), "identical": len(made)}

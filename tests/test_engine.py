@@ -15,6 +15,7 @@ from unnoise.guide.cfg import CFG
 from unnoise.loop import Done, Failed, Step, Ticket
 from unnoise.nets.mlp import MLP
 from unnoise.samplers.plan import Plan
+from unnoise.samplers.step import State
 
 PROCESS = PROCESSES["discrete"]
 RULES = list(rules())
@@ -70,24 +71,31 @@ def _any_plan(rows: int = 8, memories: int = 3) -> Plan:
 
 @pytest.mark.parametrize("plan", [_any_plan(), *(un.plan(r[0], PROCESS, steps=4, **r[1]) for r in RULES)], ids=repr)
 def test_one_row_of_either_executor_is_the_table_itself(plan):
-    """Random states in float64: both move as the matrix of the row does."""
+    """Random states and answers in float64: row after row both move as the matrix of the row does.
+
+    The one keeps answers in the plan's slots, the other by age, and among more of them than the plan has.
+    """
     rng = np.random.default_rng(0)
-    for row in range(plan.rows):
-        wide = plan.memories + 2  # more memories than the plan has: others' columns are zero
+    other = _any_plan()  # stands before in the ledger, and needs memories of its own
+    ledger = plan.join([other, plan], torch.zeros(3, 2, dtype=torch.float64))
+    at = np.full((plan.rows, 3), other.rows) + np.arange(plan.rows)[:, None]
+    past = [torch.zeros(3, 2, dtype=torch.float64)] * ledger.memories
+    slots = past[: plan.memories] + past[:1] * (plan.memories - len(past))
+    for row, step in enumerate(ledger.ahead(at, torch.from_numpy(at.reshape(-1)))):
         x, base, x0, z = (torch.from_numpy(rng.normal(size=(3, 2))) for _ in range(4))
-        past = tuple(torch.from_numpy(rng.normal(size=(3, 2))) for _ in range(wide))
-        state = type(plan.begin(x))(x, base, past)
         kept = plan.keep[row, 0] * x + plan.keep[row, 1] * x0
-        memory = [kept if m == plan.slot[row] else old for m, old in enumerate(past)]
-        columns = torch.stack([base, *memory[: plan.memories], z])
+        memory = [kept if m == plan.slot[row] else old for m, old in enumerate(slots)]
+        columns = torch.stack([base, *memory, z])
         wanted = [torch.einsum("c,cbd->bd", torch.from_numpy(np.array(t[row])), columns) for t in (plan.base, plan.ask)]
-        gathered = plan.gather([plan] * 3, [row] * 3, wide, x).advance(state, x0, z)
-        special = plan.specialise()[row](type(state)(x, base, past[: plan.memories]), x0, lambda z=z: z)
+        gathered = step.advance(State(x, base, tuple(past)), x0, z)
+        special = plan.specialise()[row](State(x, base, tuple(slots)), x0, lambda z=z: z)
         for found in (gathered, special):
             torch.testing.assert_close(found.base, wanted[0], rtol=1e-12, atol=1e-12)
             torch.testing.assert_close(found.x, wanted[1], rtol=1e-12, atol=1e-12)
-            for m in range(plan.memories):
-                torch.testing.assert_close(found.memory[m], memory[m], rtol=1e-12, atol=1e-12)
+        past, slots = list(gathered.memory), list(special.memory)
+        torch.testing.assert_close(past[0], kept, rtol=1e-12, atol=1e-12)
+        for m in range(plan.memories):
+            torch.testing.assert_close(slots[m], memory[m], rtol=1e-12, atol=1e-12)
 
 
 # Company

@@ -78,8 +78,17 @@ class Unmask:
     def _step(share, state, x0, draw, v):
         return Telling(share.expand(len(x0)).float()).advance(state, x0, draw())
 
-    def gather(self, plans, rows, memories, like):
-        return Telling(torch.tensor([p._told(r) for p, r in zip(plans, rows, strict=True)], dtype=torch.float32))
+    def join(self, plans, like):
+        return Shares(torch.tensor([p._told(row) for p in plans for row in range(p.rows)], dtype=torch.float32))
+
+
+@dataclass(frozen=True)
+class Shares:
+    rows: torch.Tensor
+    memories = 1
+
+    def ahead(self, at, index):
+        return [Telling(share) for share in self.rows[index].reshape(at.shape)]
 
 
 @dataclass(frozen=True)

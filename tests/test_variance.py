@@ -14,6 +14,7 @@ from unnoise.denoise.denoiser import Belief
 from unnoise.denoise.variance import Back
 from unnoise.recipe import load
 from unnoise.samplers.plan import Plan
+from unnoise.samplers.step import State
 
 PROCESS = PROCESSES["discrete"]
 
@@ -80,12 +81,16 @@ def test_both_executors_widen_a_row_by_exp_of_spread_times_v():
     keep, slot = rng.normal(size=(rows, 2)), np.arange(rows) % memories * 1.0
     plan = Plan(t, keep, slot, base, ask, t, np.ones(rows), 0.9, 0.1, spread)
     for row in range(rows):
-        x, at, x0, z, v, *past = (torch.from_numpy(rng.normal(size=(3, 2))) for _ in range(5 + memories))
-        state = type(plan.begin(x))(x, at, tuple(past))
+        x, stands, x0, z, v, *past = (torch.from_numpy(rng.normal(size=(3, 2))) for _ in range(5 + memories))
+        past = past if row else [torch.zeros_like(x)] * memories  # before the first row nothing is remembered
+        state = State(x, stands, tuple(past))
         wide = z * torch.exp(spread[row] * v)
         wanted = plan.specialise()[row](state, x0, lambda wide=wide: wide, None)
         special = plan.specialise()[row](state, x0, lambda z=z: z, v)
-        gathered = plan.gather([plan] * 3, [row] * 3, memories, x).advance(state, x0, z, v)
+        at = np.full((1, 3), row)
+        (step,) = plan.join([plan], x).ahead(at, torch.from_numpy(at[0]))
+        newest_first = tuple(past[(row - 1 - age) % memories] for age in range(memories))
+        gathered = step.advance(State(x, stands, newest_first), x0, z, v)
         for found in (special, gathered):
             torch.testing.assert_close(found.base, wanted.base, rtol=1e-12, atol=1e-12)
             torch.testing.assert_close(found.x, wanted.x, rtol=1e-12, atol=1e-12)

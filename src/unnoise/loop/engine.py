@@ -17,7 +17,7 @@ from unnoise.config import UserError
 from unnoise.denoise.denoiser import Belief, Denoiser
 from unnoise.loop.generate import check_cond, check_start, course, home
 from unnoise.process.level import Level
-from unnoise.samplers.step import State
+from unnoise.samplers.step import Advance, Ledger, State
 from unnoise.samplers.walk import Walk
 from unnoise.tensor import Cond, Tensor, move, send
 
@@ -72,6 +72,8 @@ class Failed:
 Event: TypeAlias = Step | Done | Failed
 LaneKey: TypeAlias = tuple[Any, ...]
 
+AHEAD = 8  # questions that a lane is prepared for at once, as long as its items stay the same
+
 
 @dataclass
 class _Item:
@@ -96,7 +98,9 @@ class _Lane:
     state: State | None = None
     cond: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     levels: Level | None = None  # of every row of its plans, one plan after the other
+    ledger: Ledger | None = None  # those rows
     places: dict[Walk, int] = field(default_factory=dict[Walk, int])
+    turns: list[tuple[Level, Advance]] = field(default_factory=list[tuple[Level, Advance]])  # prepared, the next last
 
 
 class Engine:
@@ -166,16 +170,16 @@ class Engine:
         key = self._turns[0]
         self._turns.rotate(-1)
         lane = self._lanes[key]
-        events, belief = self._ask(key, lane)
-        events = failed + events
+        level, step = self._turn(lane)
+        events, belief = self._ask(key, lane, level)
         if belief is None:
-            return events
+            return failed + events
+        if events:  # who failed has left
+            _, step = self._turn(lane)
         assert lane.state is not None  # a lane with items has a state
         noise = self._noise(lane, lane.state.x)
-        plans, rows = [item.plan for item in lane.items], [item.row for item in lane.items]
-        gathered = plans[0].gather(plans, rows, len(lane.state.memory), lane.state.x)
-        lane.state = gathered.advance(lane.state, belief.x0, noise, belief.v)
-        return events + self._hand_out(key, lane, belief)
+        lane.state = step.advance(lane.state, belief.x0, noise, belief.v)
+        return failed + events + self._hand_out(key, lane, belief)
 
     def run(self, job: Job) -> Tensor:
         """Submits one job to an idle engine and ticks until it is done: its samples, in the order of its seeds."""
@@ -216,28 +220,40 @@ class Engine:
         return []
 
     def _join(self, lane: _Lane, items: list[_Item], fresh: State, cond: dict[str, Tensor]) -> None:
-        memories = max(item.plan.memories for item in items)
-        if lane.state is not None:
-            memories = max(memories, len(lane.state.memory))
-            lane.state = _concatenate(_widen(lane.state, memories), _widen(fresh, memories))
-            lane.cond = {name: torch.cat([lane.cond[name], leaf]) for name, leaf in cond.items()}
-        else:
-            lane.state, lane.cond = _widen(fresh, memories), cond
         lane.items.extend(items)
         if any(item.plan not in lane.places for item in items):
-            self._write_levels(lane)
+            self._write(lane, fresh.x)
         for item in items:
             item.place = lane.places[item.plan]
+        assert lane.ledger is not None
+        fresh = _widen(fresh, lane.ledger.memories)
+        if lane.state is None:
+            lane.state, lane.cond = fresh, cond
+        else:
+            lane.state = _concatenate(_widen(lane.state, lane.ledger.memories), fresh)
+            lane.cond = {name: torch.cat([lane.cond[name], leaf]) for name, leaf in cond.items()}
+        lane.turns = []
 
-    def _write_levels(self, lane: _Lane) -> None:
-        """The levels of every row of every plan in a lane: they are computed once, and taken from at each tick."""
+    def _write(self, lane: _Lane, like: Tensor) -> None:
+        """Every row of every plan in a lane, and its level: computed once, and taken from at each tick."""
         plans = list(dict.fromkeys(item.plan for item in lane.items))
         rows = [plan.rows for plan in plans]
         lane.places = dict(zip(plans, [0, *np.cumsum(rows).tolist()], strict=False))
         levels = [self.denoiser.process.level(plan.t, self._like, plan.to, plan.weight) for plan in plans]
-        lane.levels = levels[0].join(levels)
+        lane.levels, lane.ledger = levels[0].join(levels), plans[0].join(plans, like)
         for item in lane.items:
             item.place = lane.places[item.plan]
+
+    def _turn(self, lane: _Lane) -> tuple[Level, Advance]:
+        """The level and the step of every item's row; taken for several rows at once, until an item comes or goes."""
+        if not lane.turns:
+            assert lane.levels is not None
+            assert lane.ledger is not None
+            steps = min(AHEAD, *(item.plan.rows - item.row for item in lane.items))
+            at = np.array([item.place + item.row for item in lane.items]) + np.arange(steps)[:, None]
+            index = send(torch.from_numpy(at.reshape(-1)), self._like.device)
+            lane.turns = list(zip(lane.levels.ahead(at, index), lane.ledger.ahead(at, index), strict=True))[::-1]
+        return lane.turns.pop()
 
     def _begin(self, shape: tuple[int, ...], items: list[_Item], cond: Cond) -> Tensor:
         """Where items start: at what they were given, or at noise, drawn at once for all that start at one time."""
@@ -259,11 +275,10 @@ class Engine:
                 x[index] = plan.head(x[index], _pick(cond, led))
         return x
 
-    def _ask(self, key: LaneKey, lane: _Lane) -> tuple[list[Event], Belief | None]:
+    def _ask(self, key: LaneKey, lane: _Lane, level: Level) -> tuple[list[Event], Belief | None]:
         """The belief about every item by one call; where that raises each is asked alone, and who raises has failed."""
         assert lane.state is not None
-        assert lane.levels is not None
-        x, level = lane.state.x, lane.levels.take([item.place + item.row for item in lane.items])
+        x = lane.state.x
         try:
             return [], self._believe(self.denoiser, x, level, lane.cond)
         except Exception:  # whatever a network raises for one item's condition is not the others' fault
@@ -346,7 +361,7 @@ class Engine:
             return
         assert lane.state is not None
         index = send(torch.as_tensor(stay), self._like.device)
-        lane.items = [lane.items[i] for i in stay]
+        lane.items, lane.turns = [lane.items[i] for i in stay], []
         lane.cond = _pick(lane.cond, stay)
         old = lane.state
         lane.state = State(old.x[index], old.base[index], tuple(m[index] for m in old.memory))
@@ -366,8 +381,9 @@ def _stack(beliefs: list[Belief]) -> Belief:
 
 
 def _widen(state: State, memories: int) -> State:
+    """The state with so many memories: what is too old for any plan is dropped, what is to come is empty."""
     empty = (torch.zeros_like(state.x),) * (memories - len(state.memory))
-    return State(state.x, state.base, (*state.memory, *empty))
+    return State(state.x, state.base, (*state.memory[:memories], *empty))
 
 
 def _concatenate(first: State, second: State) -> State:

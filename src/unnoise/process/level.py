@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from unnoise.process.schedule import Schedule
-from unnoise.tensor import Array, Float, Tensor, send
+from unnoise.tensor import Array, Float, Int, Tensor, send
 
 LOUDEST = 12.0  # |log(sigma/alpha)| beyond which a network hears no difference
 
@@ -77,6 +78,12 @@ class Level:
         host = np.asarray(items, dtype=np.int64)
         index = send(torch.from_numpy(host), self.leaves.device)
         return Level(self.leaves.index_select(1, index), self.times[host], self.weight[host])
+
+    def ahead(self, at: npt.NDArray[np.int64], index: Int[Tensor, "N"]) -> "list[Level]":
+        """K batches: item b of batch k has level at[k, b] of these; index: the same on the device, (K·B,)."""
+        leaves = self.leaves.index_select(1, index).reshape(len(self.leaves), *at.shape).unbind(1)
+        times, weight = self.times[at], self.weight[at]
+        return [Level(leaves[k], times[k], weight[k]) for k in range(len(at))]
 
     def each(self, batch: int) -> "list[Level]":
         """Every level here for a batch of equals, one after the other: views, made at once."""

@@ -12,8 +12,10 @@ import numpy as np
 
 from unnoise import files
 from unnoise.config import UserError
-from unnoise.samplers.step import Rows, State, Step, begin, gather, pack, row_step
+from unnoise.samplers.ledger import Aged, Joined, aged
+from unnoise.samplers.step import State, Step, begin
 from unnoise.samplers.walk import Lead
+from unnoise.samplers.written import row_step
 from unnoise.tensor import Array, Tensor
 
 NAMES = ("t", "keep", "slot", "base", "ask", "to", "weight", "spread")
@@ -96,11 +98,15 @@ class Plan:
     @property
     def stochastic(self) -> bool:
         """Whether any row draws noise."""
-        return any(self.draws(row) for row in range(self.rows))
+        return any(self._drawn)
 
     def draws(self, row: int) -> bool:
         """Whether a row's noise column is not zero."""
-        return bool(self.base[row, -1] or self.ask[row, -1])
+        return self._drawn[row]
+
+    @cached_property
+    def _drawn(self) -> list[bool]:
+        return ((self.base[:, -1] != 0) | (self.ask[:, -1] != 0)).tolist()
 
     def noise_ends(self) -> tuple[Array, Array]:
         """The times between which each row's noise is the increment of the path: (R,), (R,)."""
@@ -120,21 +126,13 @@ class Plan:
         return tuple(row_step(keep, int(slot), base, ask, spread) for keep, slot, base, ask, spread in rows)
 
     @staticmethod
-    def gather(plans: "Sequence[Plan]", rows: Sequence[int], memories: int, like: Tensor) -> Rows:
-        """Row rows[b] of plans[b] for every item b: the executor of a mixed batch."""
-        if all(plan is plans[0] for plan in plans):
-            return gather(plans[0]._packed(memories)[np.asarray(rows)], memories, like)
-        packs = {id(plan): plan._packed(memories) for plan in plans}
-        return gather(np.array([packs[id(plan)][row] for plan, row in zip(plans, rows, strict=True)]), memories, like)
-
-    def _packed(self, memories: int) -> Array:
-        if memories not in self._packs:
-            self._packs[memories] = pack(self.keep, self.slot, self.base, self.ask, self.spread, memories)
-        return self._packs[memories]
+    def join(plans: "Sequence[Plan]", like: Tensor) -> Joined:
+        """Every row of the plans, one plan after the other: the executor of a mixed batch."""
+        return Joined.of([plan._aged for plan in plans], like)
 
     @cached_property
-    def _packs(self) -> dict[int, Array]:
-        return {}
+    def _aged(self) -> Aged:
+        return aged(self.keep, self.slot, self.base, self.ask, self.spread)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Plan) and self._bytes == other._bytes)

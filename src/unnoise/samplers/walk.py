@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from unnoise.samplers.step import Advance, State, Step
+from unnoise.samplers.step import Ledger, State, Step
 from unnoise.tensor import Array, Cond, Tensor
 
 
@@ -81,6 +81,6 @@ class Walk(Protocol):
         """One function for each row."""
         ...
 
-    def gather(self, plans: Sequence[Any], rows: Sequence[int], memories: int, like: Tensor) -> Advance:
-        """Row rows[b] of plans[b] for every item b, all of this walk's kind."""
+    def join(self, plans: Sequence[Any], like: Tensor) -> Ledger:
+        """Every row of plans, all of this walk's kind, one after the other: for mixed batches of states like x."""
         ...

@@ -1,0 +1,181 @@
+"""Every row of several plans, joined: the executor of a mixed batch, whose items stand at rows of their own.
+
+All items ask at once, so the answers of one question have one age for all of them. A joined row therefore names an
+answer by its age, 0 for the newest, and not by the plan's slot: to remember is to put the newest before the others, and
+nothing is copied. What the items need of the table is gathered for several steps at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unnoise.samplers.step import Places, State
+from unnoise.tensor import Array, Tensor, send
+
+Line = list[tuple[int, Tensor]]  # columns and their coefficients for each item (B, 1, ..)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows at which the items of a batch stand, gathered; columns that no item uses are left out.
+
+    keep: what each item remembers of (x, x0), None where all remember x0; base, ask: the lines of the new base and of
+    the next question, one object where they are equal; spread: the exponent of the noise by v, None where no item
+    heeds it.
+    """
+
+    keep: tuple[Tensor, Tensor] | None
+    base: Line
+    ask: Line
+    spread: Tensor | None
+
+    def advance(self, state: State, x0: Tensor, noise: Tensor | None, v: Tensor | None = None) -> State:
+        """Every item one row further, each by its own plan; no branch on the device's values, no synchronisation.
+
+        Columns are added one after the other, and one that an item does not use adds an exact zero: so an item's
+        bits do not depend on its company.
+        """
+        x, base, memory = state
+        if noise is not None and v is not None and self.spread is not None:
+            noise = noise * (self.spread * v).exp()
+        kept = x0 if self.keep is None else torch.mul(x, self.keep[0]).addcmul_(self.keep[1], x0)
+        memory = (kept, *memory[:-1])
+        columns = (base, *memory) if noise is None else (base, *memory, noise)
+        moved = _add_up(self.base, columns)
+        return State(moved if self.ask is self.base else _add_up(self.ask, columns), moved, memory)
+
+
+def _add_up(line: Line, columns: tuple[Tensor, ...]) -> Tensor:
+    total = None
+    for column, coefficient in line:
+        if column < len(columns):  # without noise its column is left over
+            part = columns[column]
+            total = torch.mul(part, coefficient) if total is None else total.addcmul_(coefficient, part)
+    return torch.zeros_like(columns[0]) if total is None else total
+
+
+class Aged(NamedTuple):
+    """The rows of one plan with answers named by their age: keep (R, 2), spread (R,).
+
+    moves: base and ask over the base, A ages and noise (R, 2, A + 2).
+    """
+
+    keep: Array
+    moves: Array
+    spread: Array
+
+
+def aged(keep: Array, slot: Array, base: Array, ask: Array, spread: Array) -> Aged:
+    """The rows of a plan by age: how many rows ago what lies in a slot was put there. What never was is dropped."""
+    rows, memories = len(slot), base.shape[1] - 2
+    moves = np.stack([base, ask], axis=1)
+    latest, ages = np.full(memories, rows), np.empty((rows, memories), dtype=np.int64)
+    for row, where in enumerate(slot.astype(np.int64)):
+        latest[where] = row
+        ages[row] = row - latest  # below 0 where nothing has come yet
+    row, place = np.nonzero(moves[:, :, 1:-1].any(axis=1) & (ages >= 0))
+    age = ages[row, place]
+    found = np.zeros((rows, 2, int(age.max(initial=0)) + 3))
+    found[:, :, 0], found[:, :, -1] = moves[:, :, 0], moves[:, :, -1]
+    found[row, :, 1 + age] = moves[row, :, 1 + place]
+    return Aged(keep, found, spread)
+
+
+class _Form(NamedTuple):
+    """Where in the gathered lines stands what some rows use: (column of the state, line)."""
+
+    keep: tuple[int, int] | None
+    base: list[tuple[int, int]]
+    ask: list[tuple[int, int]] | None  # None where all ask where their base stands
+    spread: int | None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Rows of several plans, R in all, over the base, A ages and noise.
+
+    table: on the device (2·A + 7, R): keep, base, ask, spread; uses: the bits of the lines that each row needs (R,),
+    keep where not x0 alone is remembered, ask where it is not the base, and then all that either has; axes: of an item.
+    """
+
+    memories: int
+    table: Tensor
+    uses: npt.NDArray[Any]
+    axes: int
+    _tables: dict[int, tuple[Tensor, dict[int, int]]] = field(default_factory=dict[int, tuple[Tensor, dict[int, int]]])
+    _forms: dict[tuple[int, int], _Form] = field(default_factory=dict[tuple[int, int], _Form])
+
+    @staticmethod
+    def of(parts: Sequence[Aged], like: Tensor) -> "Joined":
+        """The rows of plans one after the other, for states like x (B, ...): one transfer."""
+        memories = max(part.moves.shape[2] for part in parts) - 2
+        keep, spread = np.concatenate([part.keep for part in parts]), np.concatenate([part.spread for part in parts])
+        moves = np.concatenate([_widened(part.moves, memories) for part in parts])
+        lines = np.concatenate([keep, moves.reshape(len(keep), -1), spread[:, None]], axis=1)
+        uses = lines != 0
+        uses[:, :2] = (keep != (0, 1)).any(axis=1, keepdims=True)
+        uses[:, 4 + memories : -1] = moves.any(axis=1) & (moves[:, 0] != moves[:, 1]).any(axis=1, keepdims=True)
+        words = uses @ np.array([1 << line for line in range(uses.shape[1])], dtype=object)
+        table = send(torch.from_numpy(np.ascontiguousarray(lines.T)).to(like.dtype), like.device)
+        return Joined(memories, table, words if uses.shape[1] > 62 else words.astype(np.int64), like.ndim - 1)
+
+    def ahead(self, at: Places, index: Tensor) -> Sequence[Rows]:
+        """The next K steps of B items: item b takes row at[k, b] at step k; index: the same on the device, (K·B,)."""
+        steps, items = at.shape
+        used = [self._needed(some) for some in np.bitwise_or.reduce(self.uses[at], axis=1).tolist()]
+        every = reduce(or_, used)
+        if every not in self._tables:
+            lines = [line for line in range(len(self.table)) if every >> line & 1]
+            table = torch.stack([self.table[line] for line in lines]) if lines else self.table[:0]
+            self._tables[every] = table, {line: n for n, line in enumerate(lines)}
+        table, place = self._tables[every]
+        taken = table.index_select(1, index).reshape(len(table) * steps, items, *(1,) * self.axes).unbind(0)
+        return [self._rows(every, some, place, taken[step::steps]) for step, some in enumerate(used)]
+
+    def _needed(self, some: int) -> int:
+        """Where some item asks elsewhere than its base stands, the others ask by their own lines of ask, too."""
+        wide = self.memories + 2
+        columns = (1 << wide) - 1
+        return some | (some >> 2 & columns) << 2 + wide if some >> 2 + wide & columns else some
+
+    def _rows(self, every: int, some: int, place: dict[int, int], lines: Sequence[Tensor]) -> Rows:
+        form = self._forms.get((every, some))
+        if form is None:
+            form = self._forms[every, some] = self._form(some, place)
+        base = [(column, lines[n]) for column, n in form.base]
+        return Rows(
+            None if form.keep is None else (lines[form.keep[0]], lines[form.keep[1]]),
+            base,
+            base if form.ask is None else [(column, lines[n]) for column, n in form.ask],
+            None if form.spread is None else lines[form.spread],
+        )
+
+    def _form(self, some: int, place: dict[int, int]) -> _Form:
+        """place: where in the gathered lines each line of the table stands."""
+        wide = self.memories + 2
+        base, ask = (
+            [(column, place[first + column]) for column in range(wide) if some >> first + column & 1]
+            for first in (2, 2 + wide)
+        )
+        return _Form(
+            (place[0], place[1]) if some & 1 else None,
+            base,
+            ask or None,
+            place[2 + 2 * wide] if some >> 2 + 2 * wide & 1 else None,
+        )
+
+
+def _widened(moves: Array, memories: int) -> Array:
+    """Lines over more ages; the noise column is always the last."""
+    wide = np.zeros((len(moves), 2, memories + 2))
+    wide[:, :, : moves.shape[2] - 1], wide[:, :, -1] = moves[:, :, :-1], moves[:, :, -1]
+    return wide
+
+
+__all__ = ["Aged", "Joined", "Rows", "aged"]

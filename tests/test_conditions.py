@@ -137,7 +137,8 @@ class Still:
         return torch.zeros(size, 2), {"label": torch.zeros(size, dtype=torch.int64), "size": leaf}
 
 
-def test_each_condition_is_dropped_by_its_own_share_and_for_itself():
+@pytest.mark.parametrize("together", [0.0, 0.1])
+def test_each_condition_is_dropped_by_its_own_share_and_for_itself_and_all_at_once(together):
     nodes = {
         "data": {"kind": "classes2d", "items": 100, "held_out": 20},
         "modality": "points",
@@ -146,7 +147,7 @@ def test_each_condition_is_dropped_by_its_own_share_and_for_itself():
     }
     recipe = resolve("drops", nodes)
     nulls = {"label": 3, "size": torch.zeros(1, 2)}
-    config = TrainConfig(items=16_384, batch=2048, drop={"label": 0.3, "size": 0.2})
+    config = TrainConfig(items=16_384, batch=2048, drop={"label": 0.3, "size": 0.2}, drop_all=together)
     trainer = Trainer(recipe.denoiser(), recipe.objective, Still(), config, nulls)
     lost = []
     ask = recipe.objective.__class__.__call__
@@ -160,7 +161,8 @@ def test_each_condition_is_dropped_by_its_own_share_and_for_itself():
         trainer.step()
     label, size = torch.cat(lost, 1).double()
     count = len(label)
-    for found, share in ((label, 0.3), (size, 0.2), (label * size, 0.06)):
+    for found, alone in ((label, 0.3), (size, 0.2), (label * size, 0.06)):
+        share = together + (1 - together) * alone
         assert abs(found.mean() - share) < 4 * (share * (1 - share) / count) ** 0.5, share
     assert resolve("own", {**nodes, "conditions": {"label": {"kind": "labels", "drop": 0.5}}}).drops == {"label": 0.5}
     with pytest.raises(UserError, match="no condition with a null 'lable'"):

@@ -286,11 +286,19 @@ def same(recipe: Recipe, here: Facts, folder: Path) -> None:
     old, new = (_leaves(json.loads(json.dumps(nodes))) for nodes in (read(folder).nodes, recipe.nodes))
     free = {f"train.{field}" for field in BOOKS}
     free |= {"data.path"} if known else set()  # the content counts, wherever it lies now
+    free |= {f"conditions.{name}.{key}" for name in here.conditions for key in ("encoder", "download")}  # as told below
     for path in sorted({*old, *new} - free):
         if old.get(path) != new.get(path):
             raise UserError(
                 f"{folder} was started with {path} = {old.get(path)}, now it is {new.get(path)}: "
                 f"resume with the same recipe, {other}"
+            )
+    for name, own in here.conditions.items():
+        was, now = (of.get("digest") for of in ((told or here).conditions.get(name) or {}, own))
+        if was != now:
+            raise UserError(
+                f"{folder} was started with a text encoder for '{name}' whose identity is {str(was)[:12]}, now it is "
+                f"{str(now)[:12]}: resume with the same encoder, {other}"
             )
     if told is not None and (told.digest != here.digest if known else told != replace(here, digest=told.digest)):
         counts = f" ({told.items:,} training items then, {here.items:,} now)" if told.items != here.items else ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from unnoise.config import UserError, nearest
 from unnoise.data import Source
-from unnoise.data.source import Raw
+from unnoise.data.source import Leaf, Raw
 from unnoise.modality import Modality
 from unnoise.nets.heard import Heard
 from unnoise.tensor import Tensor
@@ -69,6 +69,10 @@ class Told(ABC):
     @abstractmethod
     def encode(self, values: Raw) -> Raw:
         """The data's values (N, ...) → leaf (N, ...) of what the network hears; a missing value becomes the null."""
+
+    def items(self, values: Raw) -> Leaf:
+        """As `encode`, of all values of the data: an array, or what gives rows as one does."""
+        return self.encode(values)
 
     @property
     def mark(self) -> str:

@@ -42,7 +42,7 @@ class Telling:
 
     def items(self, items: Items) -> Items:
         """Items whose conditions are leaves of numbers, as networks hear them; those that nobody tells stay."""
-        leaves = {name: one.encode(items.cond[name]) for name, one in self.told.items() if name in items.cond}
+        leaves = {name: one.items(items.cond[name]) for name, one in self.told.items() if name in items.cond}
         return Items(items.items, {**items.cond, **leaves}, items.windows, items.bucketed) if leaves else items
 
     @property

@@ -5,7 +5,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from unnoise.config import UserError, nearest
 from unnoise.reading.windows import Windows, lent, taken
 
 Raw: TypeAlias = npt.NDArray[Any]
+if TYPE_CHECKING:
+    Leaf: TypeAlias = Raw
+else:  # of a condition: an array, or what gives rows as one does when it is asked for them, such as those of a disk
+    Leaf: TypeAlias = Any
 
 SPLITS = ("train", "validation", "test")
 
@@ -27,7 +31,7 @@ class Items:
     """
 
     items: Raw
-    cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])
+    cond: Mapping[str, Leaf] = field(default_factory=dict[str, Leaf])
     windows: Windows | None = None
     bucketed: bool = False
 
@@ -149,4 +153,4 @@ class World(Source):
         """n items as a function of the words, through rng.host."""
 
 
-__all__ = ["SPLITS", "Items", "Raw", "Source", "World", "join"]
+__all__ = ["SPLITS", "Items", "Leaf", "Raw", "Source", "World", "join"]

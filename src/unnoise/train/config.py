@@ -34,6 +34,7 @@ class TrainConfig:
     snapshots: int = 4  # of two averages, kept along the way: of them any other width is made after training; 0: none
     precision: Literal["float32", "bfloat16"] = "float32"  # of products and convolutions; weights stay float32
     drop: float | dict[str, float] = 0.1  # how often a condition is replaced by its null; one number or each by name
+    drop_all: float = 0.0  # how often, beside that, all conditions of an item are replaced at once
     workers: int = 0  # processes that read and encode ahead; bits do not depend on it
     seed: int = 0  # of order, noise, levels, nulls and dropout
     log_every: int = 5_000  # items between ticks
@@ -72,6 +73,8 @@ class TrainConfig:
         for name, share in self.drops(("drop",)).items():
             if not 0 <= share <= 1:
                 raise UserError(f"drop is a share from 0 to 1, got {share} for '{name}'")
+        if not 0 <= self.drop_all <= 1:
+            raise UserError(f"drop_all is a share from 0 to 1, got {self.drop_all}")
 
     @property
     def steps(self) -> int:

@@ -76,7 +76,7 @@ class HeldOut:
         self._bin = np.arange(len(which)) * _stride(levels) % levels
         rows = torch.from_numpy(which)
         known = tensors(cond) | ({} if made is None else made(x0.cpu(), rng.host(seed, "held out", "made")))
-        self._cond = {name: leaf[rows].to(device) for name, leaf in known.items()}
+        self._rows, self._cond = rows.to(device), {name: leaf.to(device) for name, leaf in known.items()}
         self._x0 = x0[rows.to(x0.device)]
         generator = rng.generator(seed, "held out", "noise")
         self._noise = torch.randn(self._x0.shape, generator=generator).to(self._x0)
@@ -90,7 +90,7 @@ class HeldOut:
         for first in range(0, len(self._bin), self._batch):
             rows = slice(first, first + self._batch)
             t, noise = times[self._bin[rows]], self._noise[rows]
-            cond = {name: leaf[rows] for name, leaf in self._cond.items()}
+            cond = {name: leaf[self._rows[rows]] for name, leaf in self._cond.items()}
             pair = [self._ask(denoiser, self._x0[rows], t, sign * noise, cond) for sign in (1, -1)]
             parts.append((pair[0] + pair[1]) / 2)
         sums = torch.cat(parts, dim=1).cpu().double().numpy()  # in this order: a device may have no float64

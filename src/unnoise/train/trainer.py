@@ -321,12 +321,14 @@ class Trainer:
         return Diverged(f"{what}, at {self.items} items: {last}; lower train.lr or train.clip, or train in float32")
 
     def _with_nulls(self, cond: Mapping[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """Conditions with a share replaced by their nulls (Ho & Salimans, 2021)."""
-        given = dict(cond)
-        for name, share in self._drops.items():
-            if share and name in given:
-                dropped = send(torch.from_numpy(draws.uniform(f"drop {name}") < share), given[name].device)
-                leaf, null = given[name], self._nulls[name]
+        """Conditions with a share replaced by their nulls, each by itself (Ho & Salimans, 2021) and all at once."""
+        given, together = dict(cond), self.config.drop_all
+        silent = draws.uniform("drop all") < together if together else False
+        for name, null in self._nulls.items():
+            share = self._drops.get(name, 0)
+            if (share or together) and name in given:
+                alone = draws.uniform(f"drop {name}") < share if share else False
+                leaf, dropped = given[name], send(torch.from_numpy(alone | silent), given[name].device)
                 null = null.to(leaf.dtype) if isinstance(null, Tensor) else leaf.new_tensor(null)
                 given[name] = torch.where(align(dropped, leaf), null, leaf)
         return given

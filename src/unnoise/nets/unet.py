@@ -26,9 +26,9 @@ class UNet(Net):
     widths: channels of each level; level l works at ceil(size/2^l). blocks: residual blocks at each level on
     the way down, one more on the way up. attention: the levels, by index, at which attention follows each
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
-    places: whether waves over the field say at the entrance where in it a pixel lies; convolutions alone hardly know,
-    and what is told of places needs it. magnitude_preserving: of parts that keep the variance, without norms and biases
-    (`nets/preserving.py`).
+    places: whether waves over the field say at the entrance of each level where in it a cell lies; convolutions alone
+    hardly know, and what is told of places needs it. magnitude_preserving: of parts that keep the variance, without
+    norms and biases (`nets/preserving.py`).
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
     attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;
@@ -94,7 +94,9 @@ class UNet(Net):
             return Stage(block, kit.attention(after), places)
 
         self.first = kit.first(self.channels, widths[0])
-        self.place = (Unit if magnitude_preserving else nn.Linear)(2 * OCTAVES * dims, widths[0]) if places else None
+        place = Unit if magnitude_preserving else nn.Linear
+        entered = (widths[0], *widths[:-1]) if places else ()
+        self.place = nn.ModuleList(place(2 * OCTAVES * dims, width) for width in entered)
         self.encoder, self.middle, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width = widths[0]
         skips = [width]
@@ -152,16 +154,25 @@ class UNet(Net):
 
         seen: (B, widths[0], *sizes), added to what the first layer gives.
         """
-        h = arrange(self.first(h))
-        if self.place is not None:
-            place = self.place(waves(h.shape[2:], h)).transpose(0, 1).reshape(-1, *h.shape[2:])
-            h = blend(h, place.expand_as(h), BRANCH) if isinstance(self.place, Unit) else h + place
+        h, level = self.placed(arrange(self.first(h)), 0), 0
         h = h if seen is None else h + seen
         skips = [h]
         for part in self.encoder:
-            h = part(h, context) if isinstance(part, Stage) else part(h)
+            if isinstance(part, Stage):
+                h = part(h, context)
+            else:
+                level += 1
+                h = self.placed(part(h), level)
             skips.append(h)
         return skips
+
+    def placed(self, h: Float[Tensor, "B W *sizes"], level: int) -> Float[Tensor, "B W *sizes"]:
+        """h at the entrance of a level, told where its cells lie."""
+        if not self.place:
+            return h
+        layer = self.place[level]
+        place = layer(waves(h.shape[2:], h)).transpose(0, 1).reshape(-1, *h.shape[2:])
+        return blend(h, place.expand_as(h), BRANCH) if isinstance(layer, Unit) else h + place
 
     def mid(self, h: Float[Tensor, "B W *small"], context: "Context") -> Float[Tensor, "B W *small"]:
         for stage in self.middle:

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from unnoise.adapt.lora import Hook, Lora, add, hooks
-from unnoise.adapt.part import Brought, Dials, Part
+from unnoise.adapt.image import Told
+from unnoise.adapt.lora import Hook, Lora, add
+from unnoise.adapt.part import Brought, Dials, Part, hooks
 from unnoise.config import UserError
 from unnoise.nets import Net
 from unnoise.nets.preserving import units
@@ -51,12 +52,13 @@ class Adapted(Net):
                 brought = brought.join(part.bring(self.base, x, noise_level, told, name))
         seams: dict[str, Any] = {"sources": brought.sources} if brought.sources else {}
         seams |= {"residuals": brought.residuals} if brought.residuals else {}
-        before = self.dials.set
+        before = self.dials.set, self.dials.numbers
         self.dials.set = {name: strength for name, strength in strengths.items() if strength is not None}
+        self.dials.numbers = brought.numbers
         try:
             return self.base(x, noise_level, plain, **seams)
         finally:
-            self.dials.set = before
+            self.dials.set, self.dials.numbers = before
 
     @property
     def named(self) -> list[tuple[str, Part]]:
@@ -129,7 +131,7 @@ def plain(net: Net, share: bool = True) -> Net:
     made = deepcopy(net, {id(t): t for t in (*net.parameters(), *net.buffers())} if share else {})
     for part in made.modules():
         held = hooks(part)
-        for key in [key for key, hook in held.items() if isinstance(hook, Hook)]:
+        for key in [key for key, hook in held.items() if isinstance(hook, (Hook, Told))]:
             del held[key]
     return made
 

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from unnoise.adapt.part import Brought, Part, Shows
+from unnoise.adapt.part import Brought, Dials, Part, Shows, hooks
 from unnoise.conditions import Picture
 from unnoise.config import UserError
 from unnoise.nets import Net, Source
 from unnoise.nets.layers import convolution, zero
+from unnoise.nets.preserving import Modulation
 from unnoise.tensor import Cond, Float, Tensor
 
 
@@ -56,11 +57,25 @@ class Glimpse:
         return x0.unsqueeze(1)
 
 
+@dataclass
+class Told:
+    """What the modulation of a network does after its own answer: adds what the pass is told of whole pictures."""
+
+    dials: Dials
+
+    def __call__(self, module: nn.Module, given: tuple[Any, ...], answer: Tensor) -> Tensor:
+        for numbers in self.dials.numbers:
+            answer = answer + numbers.to(answer.dtype)
+        return answer
+
+
 class ImagePrompt(Part):
     """attention(q, K, V) + strength·attention(q, K', V'), K' and V' of a picture  (Ye et al., IP-Adapter, 2023, Eq. 5).
 
-    The encoder and one K' and V' an attention are trained, nothing else; V' starts at 0. A second prompt stands beside
-    the first as another summand; what else the network is told, labels or text, it is told as before.
+    The tokens together also tell the whole: strength·W·tokens is added to the numbers that modulate every block, so
+    that what holds everywhere, such as a colour, need not be found place by place. The encoder, one K' and V' an
+    attention and W are trained, nothing else; V' and W start at 0. A second prompt stands beside the first as another
+    summand; what else the network is told, labels or text, it is told as before.
 
     cond["prompt:<name>"] (B, P, C, *sizes): P pictures as the model sees them; without them the branch rests.
     cond["image:<name>"] (B,) or (B, P): strengths, the same for all prompts or one each. tokens, width: of what the
@@ -86,6 +101,7 @@ class ImagePrompt(Part):
         self.encoder = Encoder(base.shape, tokens, width)
         self.keys = nn.ModuleList(nn.Linear(width, wide, bias=False) for wide in widths)
         self.values = nn.ModuleList(zero(nn.Linear(width, wide, bias=False)) for wide in widths)
+        self.whole = zero(nn.Linear(tokens * width, _modulated(base), bias=False))
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -107,6 +123,11 @@ class ImagePrompt(Part):
                 f"'{name}' is prompted by pictures (B, P, {self.shape[0]}, *sizes), got {tuple(leaf.shape)}"
             )
 
+    def join(self, base: Net, name: str, dials: Dials) -> None:
+        standing = hooks(base.modulate)  # pyright: ignore
+        if not any(isinstance(hook, Told) for hook in standing.values()):
+            base.modulate.register_forward_hook(Told(dials))  # pyright: ignore
+
     def bring(
         self, base: Net, x: Float[Tensor, "B C *sizes"], noise_level: Float[Tensor, "B"], cond: Cond, name: str
     ) -> Brought:
@@ -122,7 +143,14 @@ class ImagePrompt(Part):
         for keys, values in zip(self.keys, self.values, strict=True):
             k, v = keys(tokens), values(tokens)
             sources.append([Source(k[:, p], v[:, p], None, strength[:, p]) for p in range(count)])
-        return Brought(sources=sources)
+        told = self.whole(tokens.flatten(2)) * strength.unsqueeze(2)
+        return Brought(sources=sources, numbers=[told.sum(1)])
+
+
+def _modulated(base: Net) -> int:
+    """How many numbers modulate the blocks of a network, in all."""
+    of = base.modulate
+    return sum(of.counts) if isinstance(of, Modulation) else of.out_features  # pyright: ignore
 
 
 __all__ = ["Encoder", "Glimpse", "ImagePrompt"]

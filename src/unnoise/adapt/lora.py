@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unnoise.adapt.layers import Layer, chosen, layers, product
-from unnoise.adapt.part import Dials, Part
+from unnoise.adapt.part import Dials, Part, hooks
 from unnoise.config import UserError, nearest
 from unnoise.nets import Net
 from unnoise.tensor import Float, Tensor
@@ -143,11 +143,6 @@ class Lora(Part):
         return found
 
 
-def hooks(module: nn.Module) -> dict[int, Any]:
-    """What a module does after its own answer, by number: torch shows it to nobody, and lets one only add."""
-    return module.__dict__["_forward_hooks"]
-
-
 A, B = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -170,4 +165,4 @@ def _name(key: str) -> str:
     return key.replace("/", ".")
 
 
-__all__ = ["Hook", "Lora", "Pair", "add", "hooks"]
+__all__ = ["Hook", "Lora", "Pair", "add"]

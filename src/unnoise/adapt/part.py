@@ -18,26 +18,33 @@ Own = TypeVar("Own", bound="Part")
 
 @dataclass
 class Brought:
-    """What a part gives a pass of the network: further sources of each attention, residuals of each joint."""
+    """What a part gives a pass of the network: further sources of each attention, residuals of each joint, and what is
+    added to the numbers (B, all) that modulate its blocks."""
 
     sources: list[list[Source]] = field(default_factory=list[list[Source]])
     residuals: list[Tensor] = field(default_factory=list[Tensor])
+    numbers: list[Tensor] = field(default_factory=list[Tensor])
 
     def join(self, other: "Brought") -> "Brought":
-        """Both: sources stand side by side, residuals are summed."""
+        """Both: sources stand side by side, residuals are summed, and so are numbers, in the pass."""
         sources, residuals = self.sources or other.sources, self.residuals or other.residuals
         if self.sources and other.sources:
             sources = [[*a, *b] for a, b in zip(self.sources, other.sources, strict=True)]
         if self.residuals and other.residuals:
             residuals = [a + b for a, b in zip(self.residuals, other.residuals, strict=True)]
-        return Brought(sources, residuals)
+        return Brought(sources, residuals, [*self.numbers, *other.numbers])
 
 
 class Dials:
-    """How strongly each part acts on each item in the pass under way: (B,) or (1,) by name, none where it is silent."""
+    """What the layers must know of the pass under way.
+
+    set: how strongly each part acts on each item, (B,) or (1,) by name, none where it is silent; numbers: what is added
+    to the modulation, each (B, all).
+    """
 
     def __init__(self) -> None:
         self.set: dict[str, Tensor] = {}
+        self.numbers: list[Tensor] = []
 
 
 @runtime_checkable
@@ -108,4 +115,9 @@ class Part(nn.Module, ABC):
         return made
 
 
-__all__ = ["Brought", "Dials", "Part", "Shows"]
+def hooks(module: nn.Module) -> dict[int, Any]:
+    """What a module does after its own answer, by number: torch shows it to nobody, and lets one only add."""
+    return module.__dict__["_forward_hooks"]
+
+
+__all__ = ["Brought", "Dials", "Part", "Shows", "hooks"]

@@ -97,6 +97,8 @@ class Run(Folder):
 
         guidance: a weight, or other guides: plans are tuned for them; the recipe's if None.
         """
+        if self.recipe.objective.once:
+            raise UserError(f"{self.recipe.name} is asked once: it has no plan to tune, and samples are drawn without")
         shelf, asked = Shelf(self.folder, self.weights), self.recipe.sampling.guidance if guidance is None else guidance
         if not isinstance(evaluations, int) or isinstance(evaluations, bool):
             kept = sorted({entry["evaluations"] for entry in shelf.all()})

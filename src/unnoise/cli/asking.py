@@ -181,6 +181,8 @@ def way_of(
             steps = rule.steps(evaluations, **(how.options or {}))
     if sampler == "tuned":
         options = pairs(words)
+        if "guidance" in options:
+            raise UserError("guidance is no option of the sampler: give it as --guidance")
         asked = {} if guidance is None else {"guidance": guidance}
         return run.plan(sampler, steps, grid, **asked, **options), {"sampler": sampler, **options}
     if sampler != "adaptive":

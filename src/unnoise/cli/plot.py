@@ -93,14 +93,16 @@ def plan(
 ) -> None:
     """A sampler as a table of numbers, and where its questions fall."""
     from unnoise import run as runs
-    from unnoise.cli import asking
+    from unnoise.cli import asking, tuned_page
     from unnoise.process import Gaussian
     from unnoise.report import plans
     from unnoise.samplers import plan as write
 
     if evaluations is not None:
         opened = runs.open(sampler)
-        _save(_tuned(opened, evaluations, guidance, theme), out, opened.folder / "plots" / f"tuned-{evaluations}.png")
+        how = "" if guidance is None else f"-w{guidance:g}" if isinstance(guidance, float) else "-guided"
+        place = opened.folder / "plots" / f"tuned-{evaluations}{how}.png"
+        _save(tuned_page.beside(opened, opened.tuned(evaluations, guidance), theme), out, place)
         return
     if Path(sampler).is_dir() or "/" in sampler:
         opened = runs.open(sampler)
@@ -394,22 +396,6 @@ def following(
     record = {"run": str(run), "weights": opened.weights, "sampler": how, "prompts": asked.prompts, "rows": rows}
     files.put(place.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     _save(made, place, place)
-
-
-def _tuned(run: Any, evaluations: int, guidance: Any, theme: str) -> "Figure":
-    """A tuned plan of a run beside the untuned one that it had to be better than."""
-    from unnoise.report import tuned as drawn
-    from unnoise.samplers import plan as write
-
-    found, process = run.tuned(evaluations, guidance), run.recipe.process
-    before = found.ancestor
-    table = write(before.sampler, process, before.steps, before.grid)
-    share = found.distance / found.before
-    title = f"{run.recipe.name}: {evaluations} evaluations, {share:.2f} of its ancestor's distance"
-    names = f"Tuned: {found.distance:.4f} from the fine solution", f"{before.name}: {found.before:.4f}"
-    return drawn.beside(
-        found.plan, table, names, found.budget, found.before, process.schedule.logsnr, title=title, theme=theme
-    )
 
 
 def _schedule(name: str) -> Any:

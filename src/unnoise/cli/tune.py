@@ -38,7 +38,7 @@ def tune(
     """
     from unnoise import run as runs
     from unnoise import tuning
-    from unnoise.cli import asking
+    from unnoise.cli import asking, tuned_page
     from unnoise.distill import Tuned, Tuning
 
     opened = asking.averaged(runs.open(run, asking.device(device)), ema)
@@ -60,8 +60,13 @@ def tune(
         say(f"{run} has these plans already, tuned to these weights: --again makes them anew", beside=json)
     else:
         say(f"{len(kept)} of {len(found)} plans in {run / 'tuned'} after {spent}", beside=json)
+    page = tuned_page.write_page(opened)
+    if page is not None:
+        say(f"all plans of these weights: {page}", beside=json)
     if json:
-        tell({"run": str(run), "plans": [_facts(tuned) for tuned in found]})
+        tell(
+            {"run": str(run), "page": None if page is None else str(page), "plans": [_facts(tuned) for tuned in found]}
+        )
 
 
 class _Stages:
@@ -103,10 +108,21 @@ def _weights(text: str | None) -> Any:
     if text is None:
         return None
     least, dash, most = text.partition("-")
+    if dash and least.strip():
+        bounds = [_number(part) for part in (least, most)]
+        if None not in bounds:
+            return tuple(bounds)
+        if bounds[0] is not None and _number(text) is None:
+            raise UserError(f"a range of guidance weights is two numbers, such as 1-4; got '{text}'")
+    number = _number(text)
+    return text if number is None else number
+
+
+def _number(text: str) -> float | None:
     try:
-        return (float(least), float(most)) if dash else float(text)
+        return float(text)
     except ValueError:
-        return text
+        return None
 
 
 def _line(tuned: Any) -> str:

@@ -77,14 +77,16 @@ class Shelf:
 
         Of several ranges that hold the weight, the narrowest.
         """
-        there = [entry for entry in self.all() if (entry["guides"] or None) == guides]
-        fitting = [e for e in there if guides is not None or e["guidance"][0] <= weight <= e["guidance"][1]]
+        alike = [entry for entry in self.all() if (entry["guides"] or None) == guides]
+        fitting = [e for e in alike if guides is not None or e["guidance"][0] <= weight <= e["guidance"][1]]
         found = [entry for entry in fitting if entry["evaluations"] == evaluations]
         how = f" with guidance {guides or format(weight, 'g')}" if guides or weight != 1 else ""
         asking = f"unnoise tune {self.run} --evaluations {evaluations}"
         if not found:
             others = sorted({entry["evaluations"] for entry in fitting})
             told = f"; there are plans of {', '.join(map(str, others))}" if others else ""
+            if not others and (there := list(dict.fromkeys(_guided(entry) for entry in self.all()))):
+                told = f", but plans tuned for guidance {', '.join(there)}"
             raise UserError(
                 f"{self.run} has no plan tuned to {evaluations} evaluations{how}{told}: {asking}{_say(how)}"
             )
@@ -94,7 +96,7 @@ class Shelf:
                 f"the plan of {evaluations} evaluations{how} was tuned to other weights of {self.run}: {asking}"
                 f"{_say(how)} again"
             )
-        return self._read(entry, weight)
+        return self.read(entry, weight)
 
     def has(self, evaluations: int, guidance: tuple[float, float], guides: str | None = None) -> bool:
         """Whether a plan is kept that was tuned for just this, to these weights."""
@@ -111,7 +113,9 @@ class Shelf:
         name = hashlib.sha256(repr((self.weights, *settings)).encode()).hexdigest()[:12]
         return Work(self.run / FOLDER / f"{WORK}-{name}")
 
-    def _read(self, entry: dict[str, Any], weight: float) -> Tuned:
+    def read(self, entry: dict[str, Any], weight: float | None = None) -> Tuned:
+        """A plan of `all`, for a weight of guidance that it was tuned for; that amid the range if None."""
+        weight = sum(entry["guidance"]) / 2 if weight is None else weight
         told, ancestor = Plan.from_dict(entry["plan"]), entry["ancestor"]
         if entry.get("head"):
             how, path = entry["head"], self.run / FOLDER / entry["head"]["law"]
@@ -167,6 +171,12 @@ def _told(path: Path) -> dict[str, Any]:
         return {"guides": None, **told}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged: it holds no tuned plan; remove it, and tune again") from None
+
+
+def _guided(entry: dict[str, Any]) -> str:
+    """What a plan was tuned for: 1, or 1 to 4, or guides in words."""
+    least, most = entry["guidance"]
+    return entry["guides"] or (f"{least:g}" if least == most else f"{least:g} to {most:g}")
 
 
 def _say(how: str) -> str:

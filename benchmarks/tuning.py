@@ -2,6 +2,7 @@
 
     python benchmarks/tuning.py mixture-digits mixture-swissroll
     python benchmarks/tuning.py digits=runs/digits shapes=runs/shapes [--items 64 --steps 8 --samples 256]
+    python benchmarks/tuning.py mixture-digits digits=runs/digits --guidance 2
 
 For every subject and 4, 5, 6, 8 and 10 evaluations: every deterministic sampler of the table over every grid that asks
 exactly so often, the twenty nearest to the fine solution of them (found on an eighth of the items, then asked of all);
@@ -9,8 +10,9 @@ those that are published as the best without training (iPNDM-4, UniPC-3, DPM-Sol
 that suits it best); and the tuned plan.
 Distances are means of |x − fine|/sqrt(d) over items whose seeds have no part in tuning, nor in the choice of anything
 else; the untuned pairs are ranked on these very items, which favours them. Subjects are two exact mixtures, whose
-denoiser is a closed form, and folders of runs. Writes results/tuning.json as it goes, one entry for each subject, the
-table of docs/tuning.md, and for runs of pictures samples of 5 evaluations.
+denoiser is a closed form, and folders of runs; with --guidance plans are tuned for samples so guided, and all others
+draw such samples too. Writes results/tuning.json and tuning.html as it goes, one entry for each subject, the
+tables of docs/tuning.md, and for runs of pictures samples of 5 evaluations.
 """
 
 import argparse
@@ -20,13 +22,13 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import harness
 import numpy as np
 import torch
 from torch import Tensor
+from tuning_tables import DOCS, PUBLISHED, pages
 
 import unnoise as un
 from unnoise.distill import Law, Subject, Tuned, Tuning, tune
@@ -34,6 +36,7 @@ from unnoise.distill.fine import join, solve
 from unnoise.distill.race import Untuned, entries, race
 from unnoise.distill.subject import distance
 from unnoise.distill.tune import Kept
+from unnoise.guide import CFG
 from unnoise.metrics.statistics import Statistics
 from unnoise.samplers import SAMPLERS, Plan
 from unnoise.tuning import about
@@ -41,7 +44,6 @@ from unnoise.tuning import tune as tuned_to
 
 GRIDS = ("karras", "logsnr", "time", "edm")
 COUNTS = (4, 5, 6, 8, 10)
-PUBLISHED = ("ipndm_4", "unipc_3", "dpmpp_2m", "dpmpp_3m")
 SEED = "benchmark"
 
 
@@ -53,24 +55,40 @@ class Case:
     subject: Subject
     real: Tensor
     run: Any = None
+    guidance: float = 1.0
     store: Kept = field(default_factory=Kept)
 
 
-def mixture_digits() -> Case:
-    """30 full normals fitted to the digits, in 64 dimensions: the denoiser is exact."""
+def mixture_digits(guidance: float) -> Case:
+    """Full normals fitted to the digits, in 64 dimensions: the denoiser is exact.
+
+    30 to all of them; guided, 3 to each digit, and away from all towards the digit.
+    """
     from sklearn.datasets import load_digits
     from sklearn.mixture import GaussianMixture
 
-    x: Any = load_digits(return_X_y=True)[0]
-    fitted: Any = GaussianMixture(30, reg_covar=4e-3, random_state=0).fit(x / 8 - 1)
+    x, label = load_digits(return_X_y=True)
+    groups, each = ([x], 30) if guidance == 1 else ([x[label == digit] for digit in range(10)], 3)
+    laws: list[Any] = [GaussianMixture(each, reg_covar=4e-3, random_state=0).fit(group / 8 - 1) for group in groups]
+    weights, means, covs = (np.concatenate([getattr(law, f"{name}_") for law in laws])
+                            for name in ("weights", "means", "covariances"))  # fmt: skip
     process = un.Gaussian(un.schedules.Karras(0.02, 80))
-    denoiser = un.exact.Mixture(process, fitted.weights_, fitted.means_.reshape(-1, 1, 8, 8), fitted.covariances_)
-    drawn = torch.from_numpy(fitted.sample(20_000)[0]).float().reshape(-1, 1, 8, 8)
-    return Case("mixture-digits", Subject(denoiser, (1, 8, 8), Law.of(drawn)), drawn[::2])
+    named = None if guidance == 1 else np.repeat(np.arange(10), each)
+    denoiser = un.exact.Mixture(process, weights, means.reshape(-1, 1, 8, 8), covs, named)
+    drawn = [torch.from_numpy(law.sample(20_000 // len(laws))[0]).float().reshape(-1, 1, 8, 8) for law in laws]
+    whole = torch.cat(drawn)
+    if guidance == 1:
+        return Case("mixture-digits", Subject(denoiser, (1, 8, 8), Law.of(whole)), whole[::2])
+    law = Law.of(whole, np.repeat(np.arange(10), len(drawn[0])), 10)
+    guided = CFG(denoiser, {"label": 10}, guidance)
+    subject = Subject(guided, (1, 8, 8), law, 10, (guidance, guidance))
+    return Case(called("mixture-digits", guidance), subject, whole[::2], guidance=guidance)
 
 
-def mixture_swissroll() -> Case:
+def mixture_swissroll(guidance: float) -> Case:
     """60 narrow normals along a roll in 2 dimensions, on the cosine schedule: strongly bent ways."""
+    if guidance != 1:
+        raise SystemExit("mixture-swissroll has no classes, and so no guidance")
     angle = np.linspace(1.5 * np.pi, 4.5 * np.pi, 60)
     means = np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1) / 10
     process = un.Gaussian(un.schedules.Cosine())
@@ -81,11 +99,16 @@ def mixture_swissroll() -> Case:
     return Case("mixture-swissroll", Subject(denoiser, (2,), Law.of(real)), real[::2])
 
 
-def of_run(name: str, folder: str) -> Case:
+def of_run(name: str, folder: str, guidance: float) -> Case:
     run = un.open(folder)
     items = run.recipe.source.split("test")
     raw, _ = items.take(np.arange(min(len(items), 2000)))
-    return Case(name, about(run), run.recipe.modality.encode(raw), run)
+    real = run.recipe.modality.encode(raw)
+    return Case(called(name, guidance), about(run, (guidance, guidance)), real, run, guidance)
+
+
+def called(name: str, guidance: float) -> str:
+    return name if guidance == 1 else f"{name}, guidance {guidance:g}"
 
 
 EXACT = {"mixture-digits": mixture_digits, "mixture-swissroll": mixture_swissroll}
@@ -117,10 +140,10 @@ def fitted(case: Case, count: int, how: Tuning) -> Tuned:
     """The tuned plan: that of a run stands in its folder."""
     if case.run is None:
         return next(told.tuned for told in tune(case.subject, (count,), how, case.store) if told.tuned)
-    for told in tuned_to(case.run, (count,), how=how):
+    for told in tuned_to(case.run, (count,), case.guidance, how):
         if told.tuned:
             print(f"{case.name}: {told.stage}: {told.fact}", file=sys.stderr, flush=True)
-    return case.run.tuned(count)
+    return case.run.tuned(count, case.guidance)
 
 
 def asked(case: Case, entry: Untuned, seeds: list[int], ends: Tensor) -> dict[str, Any]:
@@ -145,7 +168,7 @@ def measure(case: Case, counts: list[int], how: Tuning, samples: int) -> Iterato
         print(f"{case.name} at {count}: {own['distance']:.4f}, {best['sampler']} over {best['grid']} "
               f"{best['distance']:.4f}: {row['share']:.3f}; Fréchet {own['frechet']:.3f}, {best['frechet']:.3f}, "
               f"fine {floor:.3f}", flush=True)  # fmt: skip
-        if case.run is not None and count == 5:
+        if case.run is not None and count == 5 and case.guidance == 1:
             picture(case, plan.plan, row)
         yield {"rows": [row], "fine_frechet": floor, "samples": samples, "settings": asdict(how)}
 
@@ -193,28 +216,7 @@ def picture(case: Case, plan: Plan, row: dict[str, Any]) -> None:
     fig = drawn.strips(shown, f"{case.name}: the same seeds, by 5 questions to the network")
     from unnoise.report import style
 
-    style.save(fig, Path(__file__).parent.parent / "docs" / f"tuning-{case.name}.png")
-
-
-def page(told: dict[str, Any]) -> None:
-    """The table of docs/tuning.md, from the results."""
-    place, (begin, end) = Path(__file__).parent.parent / "docs" / "tuning.md", ("<!-- results -->", "<!-- end -->")
-    if not place.exists():
-        return
-    names = ["", "evaluations", "tuned", "best untuned", "ratio", "iPNDM-4", "UniPC-3", "DPM++(2M)", "DPM++(3M)"]
-    names += ["Fréchet: tuned", "least untuned", "fine"]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for name, found in told.items():
-        for row in found["rows"]:
-            best, own, share = row["untuned"][0], row["tuned"], f"**{row['share']:.2f}**"
-            known = [f"{row['published'][p]['distance']:.4f}" if p in row["published"] else "–" for p in PUBLISHED]
-            whose = f"{best['distance']:.4f} ({best['sampler']}, {best['grid']})"
-            laws = [f"{value:.3f}" for value in (own["frechet"], row["least_frechet"], found["fine_frechet"])]
-            cells = [name, row["evaluations"], f"{own['distance']:.4f}", whose, share, *known, *laws]
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
-    text = place.read_text()
-    first, last = text.index(begin) + len(begin), text.index(end)
-    place.write_text(text[:first] + "\n" + "\n".join(lines) + "\n" + text[last:])
+    style.save(fig, DOCS / f"tuning-{case.name}.png")
 
 
 def main() -> None:
@@ -223,6 +225,7 @@ def main() -> None:
     arguments.add_argument("--items", type=int, default=256)
     arguments.add_argument("--steps", type=int, default=12)
     arguments.add_argument("--samples", type=int, default=1000)
+    arguments.add_argument("--guidance", type=float, default=1.0)
     arguments.add_argument("--evaluations", default=",".join(map(str, COUNTS)))
     given = arguments.parse_args()
     counts = [int(word) for word in given.evaluations.split(",")]
@@ -231,12 +234,12 @@ def main() -> None:
     for word in given.subjects:
         name, _, folder = word.partition("=")
         torch.manual_seed(zlib.crc32(name.encode()))
-        case = of_run(name, folder) if folder else EXACT[name]()
+        case = of_run(name, folder, given.guidance) if folder else EXACT[name](given.guidance)
         for found in measure(case, counts, how, given.samples):
             told = json.loads(place.read_text()) if place.exists() else {}
-            told[name] = joined(told.get(name), {**found, "machine": harness.machine()})
+            told[case.name] = joined(told.get(case.name), {**found, "machine": harness.machine()})
             place.write_text(json.dumps(told, indent=1) + "\n")
-            page(told)
+            pages(told)
 
 
 if __name__ == "__main__":

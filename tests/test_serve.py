@@ -19,10 +19,14 @@ from serving import copied, served, trained
 import unnoise as un
 from unnoise.cli import main
 from unnoise.config import UserError
+from unnoise.distill import Tuned
+from unnoise.distill.race import Untuned
+from unnoise.distill.shelf import Shelf
 from unnoise.loop import Engine
 from unnoise.report import grids
 from unnoise.serve import keys as key_files
 from unnoise.serve import models
+from unnoise.serve.again import made_again
 from unnoise.serve.settings import check_host
 from unnoise.train import checkpoint
 
@@ -211,6 +215,8 @@ def test_a_failing_sample_fails_alone(client, monkeypatch):
         ({"label": 10}, 400, "there is no label 10"),
         ({"steps": 1001}, 400, "1000 are allowed"),
         ({"samples": 65}, 400, "64 are allowed"),
+        ({"sampler": "restart", "steps": 500, "options": {"repeats": 64}}, 400, "more than 8,000 evaluations"),
+        ({"sampler": "restart", "steps": 999, "options": {"repeats": 8, "low": 0.001, "high": 900}}, 400, "8,000 are"),
         ({"samples": 2, "seeds": [1, 2, 3]}, 400, "2 samples of 3 seeds"),
         ({"options": {"eta": 0.5}}, 400, "has no field 'eta'"),
         ({"guidance": "autoguidance run=/etc/passwd"}, 422, "guidance"),
@@ -449,3 +455,43 @@ def test_the_dashboard_and_the_unit_name_what_there_is(client):
     help_text = (Path(__file__).parents[1] / "src/unnoise/cli/serve.py").read_text()
     assert options
     assert all(f"{option.removeprefix('--').replace('-', '_')}:" in help_text for option in options)
+
+
+@pytest.fixture(scope="module")
+def tuned(run, tmp_path_factory):
+    """A run with a plan of four evaluations on its shelf, as `unnoise tune` leaves it: for a guidance of 1 to 3."""
+    folder = copied(run.folder, tmp_path_factory.mktemp("tuned") / "digits")
+    plan, weights = un.open(folder).plan("dpmpp_2m", 4), un.open(folder).weights
+    known = Untuned("dpmpp_2m", "karras", 4, plan, 1.0)
+    Shelf(folder, weights).put(Tuned(plan, known, 0.25, 1.0, (1.0, 0.25), (1.0, 3.0), 64))
+    return un.open(folder)
+
+
+def test_a_tuned_plan_is_told_of_drawn_by_and_made_again(tuned, tmp_path):
+    with served(tmp_path, tuned.folder) as client:
+        while not client.get("/v1/models/digits").json()["loaded"]:
+            time.sleep(0.05)
+        plans = client.get("/v1/models/digits").json()["controls"]["tuned"]["plans"]
+        assert plans == [{"evaluations": 4, "guidance": [1.0, 3.0], "share": 0.25, "untuned": "dpmpp_2m"}]
+        asked = {"sampler": "tuned", "options": {"evaluations": 4}, "guidance": 2, "seeds": [5], "label": 3}
+        made = drawn(client, **asked)
+        picture = un.open(tuned.folder).sample(sampler="tuned", evaluations=4, guidance=2, seeds=[5], label=3)[0]
+        drawing = PIL.Image.open(io.BytesIO(made["0000.png"]))
+        assert np.array_equal(np.asarray(drawing), np.asarray(picture.convert("L")))
+        told = json.loads(made["job.json"])["samples"][0]
+        assert (told["sampler"], told["steps"], told["evaluations"]) == ("tuned", 4, 8)  # guided: two answers each
+        again = made_again(made["0000.png"], told, [tuned.folder], "cpu")
+        assert again.same
+        for route in ("plan", "error", "trajectory"):
+            answer = client.post(f"/v1/studio/{route}", json=asked)
+            assert answer.status_code == 200, answer.text
+        shown = client.post("/v1/studio/error", json=asked).json()
+        assert shown["curves"]["tuned"] == [[4.0, shown["here"]["error"]]]
+        bad = ({"evaluations": 5}, "plans of 4"), ({}, "such as 6"), ({"eta": 1}, "no option 'eta'")
+        for options, says in bad:
+            answer = client.post("/v1/jobs", json={**asked, "options": options})
+            assert answer.status_code == 400
+            assert says in answer.json()["error"]["message"]
+        alone = client.post("/v1/jobs", json={**asked, "guidance": 7})
+        assert "tuned for guidance 1 to 3" in alone.json()["error"]["message"]
+        assert client.post("/v1/jobs", json={**asked, "steps": 4}).status_code == 400

@@ -98,7 +98,7 @@ def test_neighbours_are_the_nearest_and_a_copy_is_called_one(client, run):
     [
         ("plan", {"sampler": "hein"}, "heun"),
         ("plan", {"steps": 5000}, "1000 are allowed"),
-        ("error", {"sampler": "tuned"}, "no rule"),
+        ("error", {"sampler": "tuned"}, "first: unnoise tune digits"),
         ("trajectory", {"steps": 900}, "256"),
         ("trajectory", {"steps": 3, "label": "eleven"}, "eleven"),
         ("nearest", {"image": "%%%"}, "base64"),

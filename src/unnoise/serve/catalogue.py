@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from unnoise.config import UserError
+from unnoise.distill.shelf import Shelf
 from unnoise.nets import NETS
 from unnoise.samplers import GRIDS, SAMPLERS
 from unnoise.serve.conditions import controls
+from unnoise.serve.models import Loaded
 from unnoise.serve.service import Service
 
 
@@ -33,11 +36,34 @@ def described(service: Service, name: str) -> dict[str, Any]:
         },
         "loaded": loaded is not None,
     }  # fmt: skip
+    if loaded is not None and (plans := _tuned(loaded)):
+        told["controls"]["tuned"] = {"kind": "plans", "plans": plans}
     if loaded is not None:
         told |= {"weights": loaded.weights, "bits": loaded.bits.told, "bytes": loaded.size}
     if service.models.trouble(name):
         told["trouble"] = service.models.trouble(name)
     return told
+
+
+def _tuned(loaded: Loaded) -> list[dict[str, Any]]:
+    """The plans that were tuned to these weights: how many evaluations, for what guidance, and what they have brought.
+
+    share: their distance from the fine solution over that of the best untuned sampler, which is named.
+    """
+    try:
+        kept = Shelf(loaded.run.folder, loaded.weights).all()
+    except UserError:  # one that is damaged is told of when it is asked for
+        return []
+    return [
+        {
+            "evaluations": entry["evaluations"],
+            "guidance": entry["guides"] or entry["guidance"],
+            "share": round(entry["distance"] / entry["ancestor"]["distance"], 4),
+            "untuned": entry["ancestor"]["sampler"],
+        }
+        for entry in kept
+        if entry["weights"] == loaded.weights
+    ]
 
 
 __all__ = ["described"]

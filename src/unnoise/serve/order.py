@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unnoise.config import UserError
 from unnoise.guide import nodes, words
 from unnoise.loop.sampling import Sampling
 from unnoise.nets import NETS
@@ -24,6 +25,7 @@ from unnoise.serve.uploads import digest, encoded, known
 from unnoise.tensor import Tensor, align
 
 BESIDE = 0.6  # the strength with which a picture without a mask is drawn anew, unless a request says so
+EACH = 8  # evaluations of a sample for each step that is allowed
 WEIGHTED = ""  # the guides of a lane whose items bring their own weights
 
 
@@ -53,7 +55,7 @@ def order(
     """The order that a request makes for a run, of whose folder the recipe is enough. Raises UserError or Refused."""
     recipe, shape = run.recipe, _shape(run, asked.size, limits)
     strength = asked.strength or (BESIDE if image is not None and mask is None else 1.0)
-    sampling, plan = _plan(run, asked, strength, limits)
+    sampling, plan = planned(run, asked, limits, strength)
     guidance = recipe.sampling.guidance if asked.guidance is None else asked.guidance
     recipe.check_guidance(guidance)
     cond = told(run, asked, len(seeds))
@@ -105,17 +107,31 @@ def _weight(guidance: Any) -> float | None:
     return float(made[0]["weight"]) if len(made) == 1 and made[0].keys() == {"kind", "weight"} else None
 
 
-def _plan(run: Run, asked: JobRequest, strength: float, limits: Settings) -> tuple[Sampling, Plan]:
-    """The plan, begun later where a strength says so: then the last round(strength·steps) of its steps are walked."""
+def planned(run: Run, asked: JobRequest, limits: Settings, strength: float = 1.0) -> tuple[Sampling, Plan]:
+    """The plan that a request asks for.
+
+    strength: below 1 it is begun later, and the last round(strength·steps) of its steps are walked.
+    """
     if asked.steps is not None and asked.steps > limits.steps:
         raise wrong(f"{asked.steps} steps are asked for, and {limits.steps} are allowed", "too_much")
     if asked.sampler == "tuned":
         if strength < 1:
             raise wrong("a tuned plan is walked whole: take another sampler, or strength 1")
-        plan = run.plan("tuned", asked.steps, asked.grid, **asked.options)
+        if "guidance" in asked.options:
+            raise wrong("guidance is no option of the sampler: give it beside the options")
+        guided = {} if asked.guidance is None else {"guidance": asked.guidance}  # such plans are tuned for it
+        try:
+            plan = run.plan("tuned", asked.steps, asked.grid, **guided, **asked.options)
+        except UserError as error:  # where the folder lies is not the client's to know
+            raise UserError(str(error).replace(str(run.folder), run.folder.name)) from None
         return Sampling("tuned", plan.rows, None, options=dict(asked.options)), plan
     sampling = run.sampling(asked.sampler, asked.steps, asked.grid, **asked.options)
+    most, whole = EACH * limits.steps, [value for value in asked.options.values() if isinstance(value, int)]
+    if sampling.steps * max(whole, default=1) > most:  # before it is written
+        raise wrong(f"{sampling.steps} steps, {max(whole)} times each, are more than {most:,} evaluations", "too_much")
     plan = run.recipe.plan(sampling)
+    if plan.rows > most:
+        raise wrong(f"{sampling.sampler} asks {plan.rows:,} times so, and {most:,} are allowed", "too_much")
     if strength == 1:
         return sampling, plan
     process, steps = run.recipe.process, max(1, round(strength * sampling.steps))
@@ -146,4 +162,4 @@ def _check_work(evaluations: int, shape: tuple[int, ...], limits: Settings) -> N
         )
 
 
-__all__ = ["WEIGHTED", "Order", "order"]
+__all__ = ["WEIGHTED", "Order", "order", "planned"]

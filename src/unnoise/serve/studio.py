@@ -13,14 +13,15 @@ from starlette.responses import Response
 
 from unnoise import run as runs
 from unnoise.config import UserError
-from unnoise.loop.sampling import Sampling
 from unnoise.reading.decode import Limits
 from unnoise.run import Run
 from unnoise.serve import static, understanding, watching
 from unnoise.serve.asking import Owner, service_of
 from unnoise.serve.conditions import check_guides, each, told
+from unnoise.serve.order import planned
 from unnoise.serve.refusals import Refused, wrong
 from unnoise.serve.schema import PICTURE, JobRequest, Name
+from unnoise.serve.settings import Settings
 from unnoise.serve.uploads import encoded, from_base64
 
 T = TypeVar("T")
@@ -102,21 +103,21 @@ async def surroundings(request: Request, model: str, owner: Owner) -> dict[str, 
 async def plan(request: Request, asked: JobRequest, owner: Owner) -> dict[str, Any]:
     """The schedule, and the table that these settings write."""
     run = _run(request, asked.model)
-    return await _worked(understanding.planned, run, _sampling(request, run, asked))
+    return await _worked(lambda: understanding.planned(run, *planned(run, asked, _limits(request))))
 
 
 @studio.post("/error")
 async def error(request: Request, asked: JobRequest, owner: Owner) -> dict[str, Any]:
     """The exact error that these settings promise, beside other samplers'."""
     run = _run(request, asked.model)
-    return await _worked(understanding.promised, run, _sampling(request, run, asked))
+    return await _worked(lambda: understanding.promised(run, *planned(run, asked, _limits(request)), asked.guidance))
 
 
 @studio.post("/trajectory")
 async def trajectory(request: Request, asked: JobRequest, owner: Owner) -> dict[str, Any]:
     """One sample's way from noise, moment by moment."""
     run = _run(request, asked.model)
-    sampling, seeds = _sampling(request, run, asked), asked.seeds or [0]
+    seeds, limits = asked.seeds or [0], _limits(request)
     if asked.guidance is not None:
         check_guides(asked.guidance)
     telling = run.recipe.telling
@@ -126,9 +127,10 @@ async def trajectory(request: Request, asked: JobRequest, owner: Owner) -> dict[
         said = {"label": words.get("label"), telling.text or "text": words.get("text"), **words.get("tell", {})}
         given = {name: value for name, value in said.items() if value is not None}
         told(run, asked, 1)  # what cannot be told is said as it is of a job
-        if run.recipe.plan(sampling).rows > LONGEST:
+        _, plan = planned(run, asked, limits)
+        if plan.rows > LONGEST:
             raise wrong(f"a way is shown of {LONGEST} evaluations at most: take fewer steps", "too_much")
-        return understanding.way(run, sampling, seeds[0], given, asked.guidance)
+        return understanding.way(run, plan, seeds[0], given, asked.guidance)
 
     return await _worked(work)
 
@@ -157,13 +159,8 @@ def _run(request: Request, model: str | None) -> Run:
     return run if models.state(name) is not None else runs.open(run.folder, run.device)
 
 
-def _sampling(request: Request, run: Run, asked: JobRequest) -> Sampling:
-    limit = service_of(request).settings.steps
-    if asked.steps is not None and asked.steps > limit:
-        raise wrong(f"{asked.steps} steps are asked for, and {limit} are allowed", "too_much")
-    if asked.sampler == "tuned":
-        raise wrong("a tuned plan is written by no rule: take another sampler to see its plan")
-    return run.sampling(asked.sampler, asked.steps, asked.grid, **asked.options)
+def _limits(request: Request) -> Settings:
+    return service_of(request).settings
 
 
 async def _worked(work: Callable[..., T], *given: Any) -> T:

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from unnoise.config import UserError
 from unnoise.conformance import judge
+from unnoise.distill.shelf import Shelf
 from unnoise.guide import Guidance
 from unnoise.loop.sampling import Sampling
 from unnoise.metrics.neighbours import copy_threshold, match
@@ -36,23 +37,26 @@ LOOKED = 20_000  # training items that copies are looked for among
 HELD = 500  # held-out items that say how near chance comes
 
 
-def planned(run: Run, sampling: Sampling) -> dict[str, Any]:
-    """The schedule's curves, and the plan's rows on them; numbers that are not finite are null."""
-    plan, schedule = run.recipe.plan(sampling), run.recipe.process.schedule
+def planned(run: Run, sampling: Sampling, plan: Plan) -> dict[str, Any]:
+    """The schedule's curves, and the plan's rows on them; numbers that are not finite are null.
+
+    A tuned plan has no grid and no order: it was written by no rule.
+    """
+    schedule = run.recipe.process.schedule
     t = np.linspace(0.0, 1.0, CURVE)
     rows = np.append(plan.t, plan.end)
-    named = SAMPLERS[sampling.sampler]
-    options = sampling.options or {}
+    named, options = SAMPLERS.get(sampling.sampler), sampling.options or {}
     groups = [
         {"name": name, "columns": columns, "values": _numbers(values[:CELLS])} for name, columns, values in table(plan)
     ]
     return {
         "sampler": sampling.sampler,
-        "grid": sampling.grid or named.grid,
+        "grid": (sampling.grid or named.grid) if named else None,
         "steps": sampling.steps,
         "evaluations": plan.rows,
-        "stochastic": bool(named.stochastic(**options)),
-        "order": named.promised(**options),
+        "stochastic": bool(np.any(plan.base[:, -1]) or np.any(plan.ask[:, -1])),
+        "order": named.promised(**options) if named else None,
+        "head": plan.head is not None,
         "digest": plan.digest[:16],
         "schedule": {
             "t": _numbers(t),
@@ -65,23 +69,29 @@ def planned(run: Run, sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def promised(run: Run, sampling: Sampling) -> dict[str, Any]:
+def promised(run: Run, sampling: Sampling, plan: Plan, guidance: Guidance | None = None) -> dict[str, Any]:
     """The exact error of the chosen sampler over its evaluations, some known ones beside it; nothing is drawn.
 
     Root mean square over directions of the 2-Wasserstein distance, for Gaussian data of the training data's own
-    mean and covariance (of a model spectrum where these are not at hand), as a share of the data's deviation.
+    mean and covariance (of a model spectrum where these are not at hand), as a share of the data's deviation. Beside a
+    tuned plan stand the others tuned for the same guidance; where one has a head start its error is null.
     """
     mean, variance, whose = _spectrum(str(run.folder))
     process, scale = run.recipe.process, float(np.sqrt(variance.mean()))
-    grid = sampling.grid or SAMPLERS[sampling.sampler].grid
+    tuned = sampling.sampler == "tuned"
+    grid = sampling.grid or SAMPLERS[BESIDE[-1] if tuned else sampling.sampler].grid
 
     def off(plan: Plan) -> float | None:
+        if plan.head is not None:
+            return None
         error = judge.distance(plan, process.schedule, mean, variance) / scale
         return error if math.isfinite(error) else None
 
-    names = [sampling.sampler, *(name for name in BESIDE if name != sampling.sampler)]
-    curves = {name: _errors(process, name, grid, sampling if name == sampling.sampler else None, off) for name in names}
-    plan = run.recipe.plan(sampling)
+    names = [*(() if tuned else (sampling.sampler,)), *(name for name in BESIDE if name != sampling.sampler)]
+    own = {"tuned": _tuned(run, guidance, off)} if tuned else {}
+    curves = own | {
+        name: _errors(process, name, grid, sampling if name == sampling.sampler else None, off) for name in names
+    }
     return {
         "on": whose,
         "grid": grid,
@@ -90,7 +100,21 @@ def promised(run: Run, sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _errors(process: Gaussian, name: str, grid: str, own: Sampling | None, off: Any) -> list[list[float]]:
+def _tuned(run: Run, guidance: Guidance | None, off: Callable[[Plan], float | None]) -> list[list[float]]:
+    found: dict[int, float] = {}
+    for entry in Shelf(run.folder, run.weights).all():
+        try:
+            plan = run.tuned(entry["evaluations"], guidance).plan
+        except UserError:  # tuned for another guidance, or to other weights
+            continue
+        if error := off(plan):
+            found[plan.rows] = error
+    return [[float(rows), error] for rows, error in found.items()]
+
+
+def _errors(
+    process: Gaussian, name: str, grid: str, own: Sampling | None, off: Callable[[Plan], float | None]
+) -> list[list[float]]:
     found: list[list[float]] = []
     for steps in COUNTS:
         try:
@@ -103,9 +127,8 @@ def _errors(process: Gaussian, name: str, grid: str, own: Sampling | None, off: 
     return found
 
 
-def way(run: Run, sampling: Sampling, seed: int, label: Given, guidance: Guidance | None) -> dict[str, Any]:
+def way(run: Run, plan: Plan, seed: int, label: Given, guidance: Guidance | None) -> dict[str, Any]:
     """One sample from noise to data: at each moment what was asked about, at the data's scale, and the belief."""
-    plan = run.recipe.plan(sampling)
     made = run.trajectory([seed], plan, label, guidance)
     last = np.flatnonzero(np.append(np.diff(made.times) != 0, True))
     if len(last) > MOMENTS:

@@ -57,11 +57,21 @@ export const samplerControl = () => live(() => {
   const common = COMMON.filter((name) => names.includes(name));
   if (!common.includes(own)) common.unshift(own);
   return field("Sampler", h("select", { onchange: (event) => state.set({ sampler: event.target.value, grid: null, options: "" }) },
+    state.controls.tuned ? h("optgroup", { label: "For this run" }, h("option", { value: "tuned", selected: state.value("sampler") === "tuned" }, "tuned – few evaluations")) : null,
     h("optgroup", { label: "Often taken" }, common.map(option)),
     h("optgroup", { label: "All others" }, names.filter((name) => !common.includes(name)).sort().map(option))));
 }, ["sampler"]);
 
+/** How many evaluations, of the plans tuned to the run. */
+function evaluations() {
+  const { plans } = state;
+  const line = ({ evaluations: n, share, untuned }) => h("option", { value: n, selected: n === state.now.steps }, `${n} – ${share} of ${untuned}’s error`);
+  if (!plans.length) return field("Evaluations", h("output", {}, "none"), "No plan is tuned for this guidance: move it, or run unnoise tune.");
+  return field("Evaluations", h("select", { onchange: (event) => state.set({ steps: Number(event.target.value) }) }, plans.map(line)), "Each plan was fitted to this run’s own fine solution.");
+}
+
 export const stepsControl = () => live(() => {
+  if (state.value("sampler") === "tuned") return evaluations();
   const most = state.controls.steps.most;
   const stops = STEPS.filter((n) => n <= most);
   const near = (n) => stops.reduce((best, stop, i) => (Math.abs(Math.log(stop / n)) < Math.abs(Math.log(stops[best] / n)) ? i : best), 0);
@@ -76,7 +86,7 @@ export const stepsControl = () => live(() => {
     },
   });
   return field("Steps", slider, "The same seed keeps its picture at any number of steps.", out);
-}, ["steps"]);
+}, ["steps", "sampler", "guidance"]);
 
 export const guidanceControl = () => live(() => {
   if (!state.controls.guidance) return [];

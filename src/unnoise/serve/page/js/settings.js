@@ -62,12 +62,25 @@ export const state = new (class extends EventTarget {
     const names = controls.label?.names;
     if (!names) now.label = null;
     else if (now.label !== null && now.label !== "turn" && !names.includes(now.label)) now.label = "turn";
-    if (now.sampler !== null && !controls.sampler.names.includes(now.sampler)) now.sampler = null;
+    if (now.sampler !== null && !knows(this.model, now.sampler)) now.sampler = null;
     if (now.grid !== null && !controls.grid.names.includes(now.grid)) now.grid = null;
+    if (now.sampler === "tuned") Object.assign(now, { grid: null, options: "", steps: this.nearest(now.steps ?? 8) });
     if (now.steps !== null) now.steps = Math.min(Math.max(1, now.steps), controls.steps.most);
     if (!controls.guidance) now.guidance = null;
     now.tell = Object.fromEntries(Object.entries(now.tell ?? {}).filter(([name, value]) => controls.tell?.[name] && value !== ""));
     if (!/^\d{1,20}$/.test(now.seed)) now.seed = "7";
+  }
+
+  /** The tuned plans for the guidance that is set. */
+  get plans() {
+    const weight = this.value("guidance");
+    return (this.controls.tuned?.plans ?? []).filter(({ guidance }) => (Array.isArray(guidance) ? guidance[0] <= weight && weight <= guidance[1] : guidance === weight));
+  }
+
+  /** The number of evaluations next to `steps` that a plan is tuned to; itself where none is. */
+  nearest(steps) {
+    const counts = this.plans.map((plan) => plan.evaluations);
+    return counts.reduce((best, n) => (Math.abs(n - steps) < Math.abs(best - steps) ? n : best), counts[0] ?? steps);
   }
 
   /** The seeds of so many samples, as words: a seed may have more digits than a double holds. */
@@ -89,7 +102,11 @@ export const state = new (class extends EventTarget {
     const body = { model: now.model };
     for (const name of ["sampler", "steps", "guidance", "grid"]) if (now[name] !== null) body[name] = now[name];
     if (now.size.trim() && this.model.any_size) body.size = now.size.trim();
-    if (now.options.trim()) body.options = optionsOf(now.options);
+    if (now.sampler === "tuned") {
+      delete body.grid;
+      delete body.steps;
+      body.options = { evaluations: now.steps ?? this.nearest(8) };
+    } else if (now.options.trim()) body.options = optionsOf(now.options);
     if (this.controls.text && now.text.trim()) body.text = now.text.trim();
     const told = Object.entries(now.tell).map(([name, value]) => [name, this.value_of(name, value)]);
     if (told.length) body.tell = Object.fromEntries(told);
@@ -116,7 +133,7 @@ export const state = new (class extends EventTarget {
     const seed = told.seed ?? told.seeds?.[0];
     if (seed !== undefined) changes.seed = String(seed);
     for (const [name, what] of [["lora", "its LoRA"], ["ema", "its average of the weights"], ["start", "the noise that it began at"]]) if (told[name]) lost.push(what);
-    if (told.sampler && !(model || this.model).controls.sampler.names.includes(told.sampler)) lost.push(`the sampler ${told.sampler}`);
+    if (told.sampler && !knows(model || this.model, told.sampler)) lost.push(`the sampler ${told.sampler}`);
     if (told.sampler) changes.sampler = told.sampler;
     if (told.steps) changes.steps = told.steps;
     changes.guidance = typeof told.guidance === "number" ? told.guidance : null;
@@ -136,6 +153,9 @@ export const state = new (class extends EventTarget {
     return names.includes(String(label)) ? String(label) : names[Number(label)] ?? null;
   }
 })();
+
+/** Whether a model can be drawn from so: by a sampler that is written out, or by plans tuned to it. */
+export const knows = (model, sampler) => (sampler === "tuned" ? Boolean(model.controls.tuned) : model.controls.sampler.names.includes(sampler));
 
 /** What a picture says beside the options of its sampler. */
 const MADE = new Set(["weights", "bits", "plan", "evaluations", "ema", "seeds", "image", "mask", "strength", "model", "lora", "start", "between"]);
@@ -157,7 +177,8 @@ export const randomSeed = () => String(crypto.getRandomValues(new Uint32Array(1)
 export function command(told) {
   const words = ["unnoise sample", `runs/${told.run ?? told.model}`];
   for (const name of ["sampler", "steps", "grid", "guidance", "label"]) {
-    if (told[name] !== undefined && told[name] !== null) words.push(`--${name} ${told[name]}`);
+    const flag = name === "steps" && told.sampler === "tuned" ? "evaluations" : name;
+    if (told[name] !== undefined && told[name] !== null) words.push(`--${flag} ${told[name]}`);
   }
   return [...words, `--seeds ${told.seed}`].join(" ");
 }

@@ -6,12 +6,12 @@ import * as controls from "../controls.js";
 import { announce, field, fill, h } from "../dom.js";
 import { draw } from "../drawing.js";
 import { place, surroundings } from "../items.js";
-import { STEPS, state } from "../settings.js";
+import { STEPS, knows, state } from "../settings.js";
 
 const MOST = 64; // cells
 const AXES = {
   steps: { name: "Steps", first: "4 8 16 30", parse: (word) => (/^\d+$/.test(word) && Number(word) > 0 ? { steps: Number(word) } : null), all: () => STEPS },
-  sampler: { name: "Sampler", first: "ddim heun dpmpp_2m ddpm", parse: (word) => (state.controls.sampler.names.includes(word) ? { sampler: word, grid: null, options: "" } : null), all: () => state.controls.sampler.names },
+  sampler: { name: "Sampler", first: "ddim heun dpmpp_2m ddpm", parse: (word) => (knows(state.model, word) ? { sampler: word, grid: null, options: "" } : null), all: () => state.controls.sampler.names },
   guidance: { name: "Guidance", first: "0 1 2 4", parse: (word) => (Number.isFinite(Number(word)) ? { guidance: Number(word) } : null), there: () => state.controls.guidance },
   label: { name: "Label", parse: (word) => (state.controls.label?.names.includes(word) ? { label: word } : null), there: () => state.controls.label, all: () => state.controls.label.names },
   grid: { name: "Grid", first: "karras logsnr time quadratic", parse: (word) => (state.controls.grid.names.includes(word) ? { grid: word } : null), all: () => state.controls.grid.names },

@@ -61,7 +61,7 @@ function describe() {
   const told = now.label === null || !state.controls.label ? null : now.label === "turn" ? "each label in turn" : `label ${now.label}`;
   const seeds = state.seeds();
   const range = seeds.length > 1 ? `seeds ${seeds[0]} to ${seeds.at(-1)}` : `seed ${seeds[0]}`;
-  fill(parts.line, h("strong", {}, `${state.count} ${state.count > 1 ? "samples" : "sample"} of ${state.model.id}`), ` ${[told, `${state.value("sampler")}, ${state.value("steps")} steps`, range].filter(Boolean).join(" · ")}`);
+  fill(parts.line, h("strong", {}, `${state.count} ${state.count > 1 ? "samples" : "sample"} of ${state.model.id}`), ` ${[told, `${state.value("sampler")}, ${state.value("steps")} ${state.value("sampler") === "tuned" ? "evaluations" : "steps"}`, range].filter(Boolean).join(" · ")}`);
 }
 
 /** All that a drawing depends on, to tell one from another. */

@@ -72,8 +72,11 @@ async function panel(name, title, ask, make) {
 function errors({ here, curves, on, grid }) {
   const series = Object.entries(curves).map(([name, points]) => ({ name, points, dots: true, strong: name === here.sampler }));
   const share = here.error === null ? null : 100 * here.error;
+  const none = here.sampler === "tuned"
+    ? "This plan begins by a law of the data of its own, so its error is not told by algebra."
+    : "At these settings the samples' law has no finite error: take more steps, or another sampler.";
   const said = share === null
-    ? "At these settings the samples' law has no finite error: take more steps, or another sampler."
+    ? none
     : `With ${here.evaluations} evaluations ${here.sampler} misses the law of the data by ${number(share, 2)} % of its spread, if the network made no mistake of its own.`;
   const whose = on === "training data" ? "Gaussian data of the training data's own mean and covariance" : "Gaussian data of a model spectrum (the run's own data are not at hand)";
   return [
@@ -93,8 +96,11 @@ function schedule(told) {
   const spread = Math.max(...sigma.filter((v) => v !== null)) > 3;
   fillPlan(told);
   const order = told.order ? `order ${told.order}` : "no order";
+  const walks = told.sampler === "tuned"
+    ? `This plan was tuned to the run: ${told.evaluations} evaluations${told.head ? " after a head start by the data's own mean and covariance" : ""}, at times that were fitted too`
+    : `${told.sampler} walks ${told.steps} steps of the ${told.grid} grid in ${told.evaluations} evaluations; ${order}`;
   return [
-    h("p.said", {}, `${told.sampler} walks ${told.steps} steps of the ${told.grid} grid in ${told.evaluations} evaluations; ${order}, ${told.stochastic ? "with fresh noise on its way" : "without noise on its way"}.`),
+    h("p.said", {}, `${walks}, ${told.stochastic ? "with fresh noise on its way" : "without noise on its way"}.`),
     plot({
       title: "Signal and noise, and the times that are asked about", height: 200,
       series: spread

@@ -293,6 +293,9 @@ def test_a_run_of_a_generator_samples_like_any_other(run, tmp_path, capsys):
     assert main(["sample", str(run.folder), "--steps", "20", "--device", "cpu"]) == 2
     said = capsys.readouterr().err
     assert "take ddim with 1 step; this plan asks 20 questions" in said
+    for words in (["tune"], ["sample", "--sampler", "tuned", "--evaluations", "4"]):
+        assert main([words[0], str(run.folder), *words[1:], "--device", "cpu"]) == 2
+        assert "is asked once" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"not trained by regression"):
         run.held_out()
 

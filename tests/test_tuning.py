@@ -24,6 +24,7 @@ from unnoise.distill.subject import distance
 from unnoise.distill.table import Fit, known
 from unnoise.distill.tune import Kept
 from unnoise.loop import Engine, Job, sample
+from unnoise.report.tuning_page import Table, TuningPage, page
 from unnoise.samplers.moments import gaussian_moments
 
 COSINE, KARRAS = un.Gaussian(un.schedules.Cosine()), un.Gaussian(un.schedules.Karras(0.02, 80.0))
@@ -446,6 +447,18 @@ def test_the_narrowest_range_that_holds_a_weight_is_taken(tmp_path):
         shelf.get(3, 5.0)
 
 
+def test_a_page_of_plans_escapes_what_it_is_told_and_counts_its_cells():
+    table = Table("a & b", ["plan", "off"], [["<i>", "0.1"]], 1)
+    told = page(TuningPage("t", "v < w", [table], commands=[("go", "unnoise 'x' <y>")]))
+    assert "&lt;i&gt;" in told
+    assert "<i>" not in told
+    assert "v &lt; w" in told
+    assert '<td class="told">0.1</td>' in told
+    assert "default-src 'none'" in told
+    with pytest.raises(UserError, match="a row of 'a & b' has 1 cells under 2 names"):
+        page(TuningPage("t", "v", [replace(table, rows=[["one"]])]))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned") / "run"
@@ -470,14 +483,25 @@ def test_a_run_is_tuned_sampled_drawn_and_refuses_what_it_has_not(run, capsys):
     assert main(["sample", str(run), "--sampler", "tuned", "--evaluations", "4", "--n", "20"]) == 0
     assert main(["plot", "plan", str(run), "--evaluations", "4"]) == 0
     assert (run / "plots" / "tuned-4.png").stat().st_size > 20_000
-    assert [path.suffix for path in sorted((run / "tuned").iterdir())] in ([".json"], [".json", ".safetensors"])
+    assert [path.suffix for path in sorted((run / "tuned").iterdir())] in (
+        [".json", ".html"], [".json", ".safetensors", ".html"])  # fmt: skip
+    written = (run / "tuned" / "tuning.html").read_text()
+    assert f">{told['distance']:.4f}<" in written
+    assert f">{told['before']:.4f}<" in written
+    assert "there is left 0." in written
+    assert written.count("data:image/png") == 4  # points of the same seeds, and the plan, in two themes
     capsys.readouterr()
     for words, told in (
         (["sample", str(run), "--sampler", "tuned"], "named by its evaluations, a whole number such as 6"),
         (["sample", str(run), "--sampler", "tuned", "--evaluations", "7"], "there are plans of 4: unnoise tune"),
         (["sample", str(run), "--sampler", "tuned", "--evaluations", "4", "--steps", "3"], "give one of the two"),
         (["sample", str(run), "--sampler", "heun", "--evaluations", "4", "--steps", "3"], "give one of the two"),
-        (["sample", str(run), "--sampler", "tuned", "--evaluations", "4", "--guidance", "3"], "with guidance 3"),
+        (
+            ["sample", str(run), "--sampler", "tuned", "--evaluations", "4", "--guidance", "3"],
+            "with guidance 3, but plans tuned for guidance 1: unnoise tune",
+        ),
+        (["sample", str(run), "--sampler", "tuned", "guidance=2", "--evaluations", "4"], "give it as --guidance"),
+        (["tune", str(run), "--guidance", "3-"], "a range of guidance weights is two numbers, such as 1-4; got '3-'"),
         (["tune", str(run), "--evaluations", "four"], "whole numbers from 2"),
         (["tune", str(run), "--guidance", "3-2"], "runs upwards"),
     ):

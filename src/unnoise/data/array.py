@@ -39,14 +39,15 @@ class Array(Finite):
 
     key: which array of an .npz, where it holds several. labels: (N,) whole numbers or strings, in a file of their
     own or under a key of the .npz. tell: by name what else is told of the items, in the same way: names (N,), or
-    numbers (N,) or (N, count) with NaN where one is missing. layout: the axes by letter, N the items, C the channels,
-    any others sizes, such as NHWC; "auto": told from the shape.
+    numbers (N,) or (N, count) with NaN where one is missing; texts: likewise captions, (N,) strings. layout: the axes
+    by letter, N the items, C the channels, any others sizes, such as NHWC; "auto": told from the shape.
     """
 
     path: str
     key: str | None = None
     labels: Labels | None = None
     tell: dict[str, Labels] | None = None
+    texts: dict[str, Labels] | None = None
     layout: str = "auto"
 
     name: ClassVar[str] = "array"
@@ -97,7 +98,11 @@ class Array(Finite):
             items, inside = kept, list[str]()
         else:
             inside = list(kept.files)
-            others = [name for name in inside if name not in (self.labels, *(self.tell or {}).values())]
+            others = [
+                name
+                for name in inside
+                if name not in (self.labels, *{**(self.tell or {}), **(self.texts or {})}.values())
+            ]
             key = others[0] if self.key is None and len(others) == 1 else self.key
             if key is None:
                 raise UserError(f"{path} holds {len(inside)} arrays: name the items' (key: {' | '.join(others)})")
@@ -119,19 +124,28 @@ class Array(Finite):
             raise UserError(f"{where} holds {len(beside.files)} arrays, and {what} are one")
         return _member(Path(where), beside, beside.files[0])
 
+    @property
+    def _tells(self) -> dict[str, str]:
+        return {**(self.tell or {}), **(self.texts or {})}
+
     def _told(self, count: int) -> tuple[dict[str, Raw], dict[str, tuple[str, ...]]]:
         """What is told beside the label: numbers as they are, names as places among them."""
         path = found(self.path)
         cond: dict[str, Raw] = {}
         values: dict[str, tuple[str, ...]] = {}
-        for name, where in (self.tell or {}).items():
+        for name, where in self._tells.items():
             leaf = np.asarray(self._beside(path, _open(path), where, f"'{name}'"))
             if leaf.shape[:1] != (count,) or leaf.ndim > 2:
                 raise UserError(f"{where} tells '{name}' in the shape {leaf.shape}, not ({count},) or ({count}, k)")
             if leaf.dtype.kind in "US":
                 leaf = np.char.decode(leaf, "utf-8", "replace") if leaf.dtype.kind == "S" else leaf
+                if name in (self.texts or {}) and leaf.ndim == 1:
+                    cond[name] = leaf
+                    continue
                 places, values[name] = named(leaf)
                 leaf = places.reshape(leaf.shape)
+            elif name in (self.texts or {}):
+                raise UserError(f"{where} tells '{name}' by {leaf.dtype.name}, and captions are strings")
             elif leaf.dtype.kind not in "iufb" or (leaf.dtype.kind == "f" and np.isinf(leaf).any()):
                 raise UserError(f"{where} tells '{name}' by what are no finite numbers; where one is missing write NaN")
             cond[name] = leaf

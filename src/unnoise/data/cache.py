@@ -22,7 +22,7 @@ from unnoise.reading.labels import Named
 from unnoise.reading.stores import Store
 from unnoise.reading.windows import Windows
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "facts.json"
 COMMON = 100  # of the sizes that the files' pictures have, so many are kept, the commonest first
 
@@ -40,7 +40,8 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-Namer = Callable[[Sequence[str], Sequence[tuple[str | None, str | None]], Mapping[str, bytes]], Named]
+# Of names, what the store knows of each (label, part, caption), and the texts beside them.
+Namer = Callable[[Sequence[str], Sequence[tuple[str | None, str | None, str | None]], Mapping[str, bytes]], Named]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Decoded:
         """A part, mapped: rows are read from the disk when they are taken, or from the system's own cache of it."""
         items = self._array(name)
         cond = {"label": np.array(self._array(f"{name}-label"))} if self.facts["classes"] else {}
+        if self.facts["captions"]:
+            cond["text"] = self._array(f"{name}-text")
         if not self.facts["windows"]:
             return Items(items, cond)
         flat, index = self._array(f"{name}-whole"), np.array(self._array(f"{name}-index"))
@@ -133,7 +136,7 @@ def _make(order: Order, folder: Path, strict: bool) -> Decoded:
         shutil.rmtree(beside, ignore_errors=True)
         few = f": {len(skipped):,} files are none, such as {skipped[0][0]} ({skipped[0][1]})" if skipped else ""
         raise UserError(f"there is no picture in {order.store.path}{few}")
-    own = [(records[i].label, records[i].part) for i in good]
+    own = [(records[i].label, records[i].part, records[i].caption) for i in good]
     named = order.namer([records[i].name for i in good], own, texts)
     skipped += [(records[good[i]].name, reason) for i, reason in sorted(named.left_out.items())]
     there = {record.name for record in records}
@@ -148,9 +151,10 @@ def _make(order: Order, folder: Path, strict: bool) -> Decoded:
         raise UserError(f"{order.store.path}: {error}") from None
     rows = {name: [good[kept[i]] for i in part] for name, part in parts.items()}
     labels = {good[i]: named.classes.index(label) for i in kept if named.classes and (label := named.labels[i])}
-    facts = _facts(order, records, [good[i] for i in kept], rows, named.classes, labels, skipped)
+    captions = None if named.captions is None else dict(zip(good, named.captions, strict=True))
+    facts = _facts(order, records, [good[i] for i in kept], rows, named.classes, labels, skipped, captions)
     with naming(beside):
-        _write(order.view, records, rows, labels, facts, beside)
+        _write(order.view, records, rows, labels, captions, facts, beside)
         put(beside / FACTS, json.dumps(facts))
         for name in (RAW, JOURNAL):
             os.unlink(beside / name)
@@ -170,6 +174,7 @@ def _facts(
     classes: tuple[str, ...],
     labels: Mapping[int, int],
     skipped: Sequence[tuple[str, str]],
+    captions: Mapping[int, str] | None,
 ) -> dict[str, Any]:
     """All that is known of a decoding beside its pixels, as JSON holds it."""
     view = order.view
@@ -177,7 +182,9 @@ def _facts(
     content = hashlib.sha256(repr((channels, view.fit.size, classes)).encode())
     for name in SPLITS:
         for i in rows[name]:
-            content.update(f"{name} {records[i].digest} {labels.get(i)}\n".encode())
+            told = "" if captions is None else f" {captions[i]!r}"
+            content.update(f"{name} {records[i].digest} {labels.get(i)}{told}\n".encode("utf-8", "surrogatepass"))
+    silent = [records[i].name for i in kept if captions is not None and not captions[i]]
     found = Counter((records[i].height, records[i].width) for i in kept)
     return {
         "format": FORMAT,
@@ -185,6 +192,8 @@ def _facts(
         "settings": json.loads(json.dumps([asdict(view), order.words, order.held_out, order.seed], default=str)),
         "channels": channels,
         "classes": list(classes),
+        "captions": captions is not None,
+        "silent": [len(silent), silent[0]] if silent else [],
         "counts": {name: len(rows[name]) for name in SPLITS},
         "windows": "buckets" if view.buckets else "random" if view.fit.crop == "random" else "",
         "digest": content.hexdigest(),
@@ -199,6 +208,7 @@ def _write(
     records: Sequence[Record],
     rows: Mapping[str, Sequence[int]],
     labels: Mapping[int, int],
+    captions: Mapping[int, str] | None,
     facts: Mapping[str, Any],
     folder: Path,
 ) -> None:
@@ -218,6 +228,8 @@ def _write(
                     copy(out, int(starts[i]), int(taken[i, 0]))
             if facts["classes"]:
                 np.save(folder / f"{name}-label.npy", np.array([labels[i] for i in chosen], np.int64))
+            if captions is not None:
+                np.save(folder / f"{name}-text.npy", np.array([captions[i] for i in chosen], np.str_))
             if facts["windows"]:
                 index = np.array([(0, *records[i].whole) for i in chosen], np.int64).reshape(-1, 3)
                 bytes_ = share[0] * index[:, 1] * index[:, 2]

@@ -1,17 +1,17 @@
 """Pictures of a data set that `datasets` reads: saved to a folder by it, or by name from its hub."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from unnoise.config import UserError, nearest
 from unnoise.data.cache import Namer
-from unnoise.data.pictures import Decodable
+from unnoise.data.pictures import Decodable, Own, Texts
 from unnoise.reading.decode import Unreadable, oversized
-from unnoise.reading.labels import LABELS, name_all, part_of_file
+from unnoise.reading.labels import CAPTIONS, LABELS, Named, caption_all, name_all, part_of_file, said
 from unnoise.reading.paths import found
 from unnoise.reading.stores import Entry, Store, hashed
 
@@ -19,17 +19,21 @@ from unnoise.reading.stores import Entry, Store, hashed
 class Rows(Store):
     """The rows of one data set or of several by the names of their splits, which may be those of the parts."""
 
-    def __init__(self, path: Path, splits: Mapping[str, Any], image: str | None, label: str | None, features: Any):
+    def __init__(
+        self,
+        path: Path,
+        splits: Mapping[str, Any],
+        image: str | None,
+        label: str | None,
+        caption: str | None,
+        features: Any,
+    ):
         super().__init__(path)
-        self._splits, self._label, self._features = splits, label, features
+        self._splits, self._features = splits, features
         first = next(iter(splits.values())).features
         self._image = _image_column(first, image, path)
-        if label is None:
-            self._label = next((name for name in LABELS if name in first), None)
-        elif label == "none":
-            self._label = None
-        elif label not in first:
-            raise UserError(f"{path} has no column '{label}'; {nearest(label, list(first))}")
+        self._label = _told_column(first, label, path, LABELS)
+        self._caption = _told_column(first, caption, path, CAPTIONS)
         self.classes = tuple(getattr(first[self._label], "names", None) or ()) if self._label else ()
 
     def stamp(self) -> str:
@@ -40,11 +44,12 @@ class Rows(Store):
         several = len(self._splits) > 1
         for name, rows in self._splits.items():
             part = part_of_file(name) if several else None
-            columns = [self._image] + ([self._label] if self._label else [])
+            columns = [self._image, *{name for name in (self._label, self._caption) if name}]
             plain = rows.select_columns(columns).cast_column(self._image, self._features.Image(decode=False))
             for i, row in enumerate(plain):
                 label = self._named(row[self._label]) if self._label else None
-                yield Entry(f"{name}/{i}", _reader(row[self._image]), seen / total, label, part, sure=True)
+                told = said(row[self._caption]) if self._caption else None
+                yield Entry(f"{name}/{i}", _reader(row[self._image]), seen / total, label, part, told, True)
                 seen += 1
 
     def _named(self, label: Any) -> str | None:
@@ -57,7 +62,8 @@ class Rows(Store):
 class Dataset(Decodable):
     """A data set of `datasets`: `path`, a folder that save_to_disk wrote, or `hub`, a name to be fetched over the net.
 
-    image, label: the columns, if not the first of pictures and the first named label or the like; label none: without.
+    image, label, caption: the columns, if not the first of pictures and the first named label, or text, or the like;
+    label or caption none: without. Captions are the condition `text`.
     config: which of the hub's variants. Splits named train, validation and test are the parts. Nothing that such a
     data set brings along is ever run.
     """
@@ -67,6 +73,7 @@ class Dataset(Decodable):
     config: str | None = None
     image: str | None = None
     label: str | None = None
+    caption: str | None = None
 
     name: ClassVar[str] = "dataset"
 
@@ -91,17 +98,21 @@ class Dataset(Decodable):
             except Exception as error:  # the net, the hub and the library have errors of many kinds
                 raise UserError(f"the data set {self.hub} could not be fetched: {_line(error)}") from None
         splits: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"all": loaded}
-        return Rows(place, splits, self.image, self.label, library)
+        return Rows(place, splits, self.image, self.label, self.caption, library)
 
     def _store(self) -> Store:
         return self._rows
 
     def _namer(self) -> Namer:
         how, classes = "none" if self.label == "none" else "auto", self._rows.classes
-        return lambda names, own, texts: name_all(names, own, {}, how, classes)
+
+        def named(names: Sequence[str], own: Own, texts: Texts) -> Named:
+            return replace(name_all(names, own, {}, how, classes), captions=caption_all(names, own, {}))
+
+        return named
 
     def _words(self) -> tuple[Any, ...]:
-        return ("dataset", self.hub, self.config, self.image, self.label)
+        return ("dataset", self.hub, self.config, self.image, self.label, self.caption)
 
 
 def _library() -> Any:
@@ -137,6 +148,14 @@ def _image_column(features: Mapping[str, Any], asked: str | None, path: Path) ->
     if not pictures:
         raise UserError(f"{path} has no column of pictures: its columns are {', '.join(features)}")
     return asked or pictures[0]
+
+
+def _told_column(features: Mapping[str, Any], asked: str | None, path: Path, usual: Sequence[str]) -> str | None:
+    if asked is None:
+        return next((name for name in usual if name in features), None)
+    if asked != "none" and asked not in features:
+        raise UserError(f"{path} has no column '{asked}'; {nearest(asked, list(features))}")
+    return None if asked == "none" else asked
 
 
 def _line(error: Exception) -> str:

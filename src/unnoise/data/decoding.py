@@ -56,6 +56,7 @@ class Record:
     grey: bool = True
     width: int = 0  # of the file's picture, upright
     height: int = 0
+    caption: str | None = None
     whole: tuple[int, int] = (0, 0)  # height and width of what is kept around the item
 
 
@@ -172,8 +173,8 @@ def _decode(entry: Entry, data: bytes | str, view: View) -> tuple[Record, list[b
         digest.update(part)
     whole = (arrays[1].shape[1], arrays[1].shape[2]) if len(arrays) > 1 else (0, 0)
     content = hashlib.blake2b(data, digest_size=16).hexdigest()
-    found = Record(entry.name, "", entry.label, entry.part, content, digest.hexdigest(), grey, width, height, whole)
-    return found, parts
+    told = (entry.label, entry.part, content, digest.hexdigest(), grey, width, height, entry.caption)
+    return Record(entry.name, "", *told, whole), parts
 
 
 def _promised(entry: Entry, reason: str) -> str:

@@ -32,7 +32,7 @@ class Content:
     label: str = ""  # the label's column
     warnings: tuple[str, ...] = ()
     dropped: Sequence[tuple[str, str]] = field(default_factory=tuple)  # (which, why) of what was left out
-    cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])  # what else is told, (N, ...): numbers or places
+    cond: Mapping[str, Raw] = field(default_factory=dict[str, Raw])  # what else is told: numbers, places, captions
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # names of such places
 
 
@@ -66,7 +66,8 @@ class Finite(Source):
 
     @property
     def tells(self) -> Mapping[str, str]:
-        told = {name: "labels" if name in self.values else "numbers" for name in self._content.cond}
+        kinds = {name: "words" if leaf.dtype.kind == "U" else "numbers" for name, leaf in self._content.cond.items()}
+        told = {name: "labels" if name in self.values else kind for name, kind in kinds.items()}
         return {**super().tells, **told}
 
     @property

@@ -1,10 +1,10 @@
 """Your own pictures: a folder, a zip or tar, or parquet files, decoded once and read as they are asked for."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 from warnings import warn
 
 import PIL.ImageColor
@@ -15,10 +15,13 @@ from unnoise.data.decoding import View
 from unnoise.data.source import Items, Source
 from unnoise.reading.decode import Limits
 from unnoise.reading.fit import Crop, Filter, Fit, Size, bucket_sizes
-from unnoise.reading.labels import name_all
+from unnoise.reading.labels import Named, caption_all, name_all
 from unnoise.reading.open_store import open_store
 from unnoise.reading.paths import cache_folder, found
-from unnoise.reading.stores import Store
+from unnoise.reading.stores import CAPTION, Store
+
+Own: TypeAlias = Sequence[tuple[str | None, str | None, str | None]]
+Texts: TypeAlias = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,12 @@ class Decodable(Source):
         return tuple(self.facts["classes"])
 
     @property
+    def tells(self) -> Mapping[str, str]:
+        return {**super().tells, **({"text": "words"} if self.facts["captions"] else {})}
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of all pixels as decoded, labels and parts."""
+        """SHA-256 of all pixels as decoded, labels, captions and parts."""
         return self.facts["digest"]
 
     @property
@@ -102,6 +109,10 @@ class Decodable(Source):
             many = f"{len(lost):,} files are" if len(lost) > 1 else "1 file is"
             beside = f"{sum(made.facts['counts'].values()):,} pictures of {order.store.path}"
             warn(f"{many} left out beside {beside}, such as {name}: {reason}", stacklevel=2)
+        if made.facts["silent"]:
+            count, name = made.facts["silent"]
+            many = f"{count:,} pictures have" if count > 1 else "1 picture has"
+            warn(f"{order.store.path}: {many} no caption, such as {name}: nothing is told there", stacklevel=2)
         return made
 
     def _view(self) -> View:
@@ -132,26 +143,36 @@ class Decodable(Source):
 class Pictures(Decodable):
     """A folder of pictures, a zip or a tar of them, or parquet files with a column of them.
 
-    labels: auto, folders (the outermost), none, or a column of metadata.csv, metadata.jsonl or the parquet. image: the
-    parquet's column of pictures, where there are several. Folders train, validation (val) and test are the parts.
+    labels: auto, folders (the outermost), none, or a column of metadata.csv, metadata.jsonl or the parquet. captions:
+    auto (a column `text` or `caption` of these, else words in files beside the pictures), files (1.txt beside 1.png),
+    none, or a column; they are the condition `text`. image: the parquet's column of pictures, where there are several.
+    Folders train, validation (val) and test are the parts.
     """
 
     path: str
     labels: str = "auto"
+    captions: str = "auto"
     image: str | None = None
 
     name: ClassVar[str] = "pictures"
 
     def _store(self) -> Store:
         label = {"auto": None, "folders": False, "none": False}.get(self.labels, self.labels)
-        return open_store(found(self.path), image=self.image, label=label)
+        caption = {"auto": None, "files": False, "none": False}.get(self.captions, self.captions)
+        return open_store(found(self.path), image=self.image, label=label, caption=caption)
 
     def _namer(self) -> Namer:
         classes = self._store().classes if self.labels not in ("none", "folders") else ()
-        return lambda names, own, texts: name_all(names, own, texts, self.labels, classes)
+
+        def named(names: Sequence[str], own: Own, texts: Texts) -> Named:
+            tables = {name: text for name, text in texts.items() if not name.lower().endswith(CAPTION)}
+            made = name_all(names, own, tables, self.labels, classes)
+            return replace(made, captions=caption_all(names, own, texts, self.captions))
+
+        return named
 
     def _words(self) -> tuple[Any, ...]:
-        return ("pictures", self.labels, self.image)
+        return ("pictures", self.labels, self.captions, self.image)
 
 
-__all__ = ["Decodable", "Pictures"]
+__all__ = ["Decodable", "Own", "Pictures", "Texts"]

@@ -24,9 +24,10 @@ class Table(Rows):
     """A file of rows of numbers, items (N, D) float64 in the order of the file; label int64 if a column is named.
 
     path: .csv, .tsv or .txt of fields between commas, semicolons or tabs in UTF-8, or .parquet. columns: of numbers;
-    silent: all but those named otherwise. label: a column whose values are class names. labels, tell: columns of names
-    and of numbers that the model is told and does not draw; values may be missing there. missing: "refuse" rows in
-    which another value is missing, or "drop" them. delimiter and header: told from the first lines where silent.
+    silent: all but those named otherwise. label: a column whose values are class names. labels, tell, texts: columns of
+    names, of numbers and of captions that the model is told and does not draw; values may be missing there. missing:
+    "refuse" rows in which another value is missing, or "drop" them. delimiter and header: told from the first lines
+    where silent.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Table(Rows):
     label: str | None = None
     labels: tuple[str, ...] = ()
     tell: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     missing: Literal["refuse", "drop"] = "refuse"
     delimiter: str | None = None
@@ -64,7 +66,7 @@ class Table(Rows):
 
     def _asked(self, wanted: Sequence[str]) -> list[tuple[list[str], str | None]]:
         """What is read: the items with what is told of them in numbers, and by itself each column of names."""
-        return [([*wanted, *self.tell], self.label), *(([wanted[0]], name) for name in self.labels)]
+        return [([*wanted, *self.tell], self.label), *(([wanted[0]], name) for name in (*self.labels, *self.texts))]
 
     def _wanted(self, names: Sequence[str]) -> list[str]:
         """The columns of numbers, in the order of the file."""
@@ -77,15 +79,16 @@ class Table(Rows):
             *(("columns", c) for c in self.columns or ()),
             *(("labels", c) for c in self.labels),
             *(("tell", c) for c in self.tell),
+            *(("texts", c) for c in self.texts),
             *(("drop", c) for c in self.drop),
         ]
         for what, name in asked:
             if name is not None and name not in names:
                 raise UserError(f"{self.path} has no column '{name}' ({what}); {nearest(name, list(names))}")
-        told = (self.label, *self.labels, *self.tell)
+        told = (self.label, *self.labels, *self.tell, *self.texts)
         if self.label is not None and self.label in (self.columns or ()):
             raise UserError(f"{self.path}: '{self.label}' is the label, so it is no column of numbers too")
-        for name in (*self.labels, *self.tell):
+        for name in (*self.labels, *self.tell, *self.texts):
             if told.count(name) > 1 or name in (self.columns or ()):
                 raise UserError(f"{self.path}: '{name}' is told, so it is nothing else too, and named once")
         left = [n for n in names if n not in told and n not in self.drop]
@@ -103,7 +106,14 @@ class Table(Rows):
     ) -> Content:
         """Without missing values, or with them refused; every number finite; labels as classes."""
         numbers, places, said = table.numbers[:, : len(wanted)], table.labels, list[str]()
-        cond, values = self._told(table.numbers[:, len(wanted) :], others)
+        cond, values = self._told(table.numbers[:, len(wanted) :], others[: len(self.labels)])
+        for name, column in zip(self.texts, others[len(self.labels) :], strict=True):
+            assert column.labels is not None
+            cond[name] = np.array([" ".join(text.split()) for text in column.kinds], np.str_)[column.labels]
+            if none := int((cond[name] == "").sum()):
+                if none == len(cond[name]):
+                    raise UserError(f"{self.path}: column '{name}' (texts) is missing in every row")
+                said.append(f"{none} of {len(cond[name])} rows say nothing in '{name}'")
         if self.columns is None and len(wanted) > 1 and _counts(numbers[:, 0]):
             said.append(f"'{wanted[0]}' only numbers the rows and is left out (name the columns to keep it)")
             numbers, wanted = numbers[:, 1:], wanted[1:]

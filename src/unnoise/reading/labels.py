@@ -1,4 +1,4 @@
-"""What is known of pictures beside their pixels: label and part, from folders, from metadata, or from the store."""
+"""What is known of pictures beside their pixels: label, part and caption, from folders, files or the store."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from typing import Any
 from unnoise.config import UserError, nearest
 
 LABELS = ("label", "labels", "class", "category", "target", "y")  # columns that are taken for the label
+CAPTIONS = ("text", "caption", "captions", "prompt")  # columns that are taken for the caption
 FILES = ("file_name", "filename", "file", "image", "path", "name")  # columns that are taken for the picture's place
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -29,32 +30,33 @@ class Named:
     classes: tuple[str, ...] = ()  # empty: there are no labels
     left_out: Mapping[int, str] = field(default_factory=dict[int, str])
     missing: Sequence[tuple[str, str]] = ()  # (name, reason) of what is named and is not there
+    captions: Sequence[str] | None = None  # "" where a picture has none; None: there are none at all
 
 
 def name_all(
     names: Sequence[str],
-    own: Sequence[tuple[str | None, str | None]],
+    own: Sequence[tuple[str | None, str | None, str | None]],
     texts: Mapping[str, bytes],
     labels: str = "auto",
     classes: tuple[str, ...] = (),
 ) -> Named:
     """Labels and parts of the pictures of these names ("train/cats/1.png").
 
-    own: label and part of each as the store knows them; texts: the metadata files, name → content. labels: "auto",
-    "folders", "none", or a column of the metadata. Folders that all pictures share say nothing. Where the outermost
-    others are train and test or validation, they are the parts; else, and within them, the outermost folder is the
-    label, if there are two at least, all pictures lie in one, and they hold two pictures each on average.
+    own: label, part and caption of each as the store knows them; texts: the metadata files, name → content. labels:
+    "auto", "folders", "none", or a column of the metadata. Folders that all pictures share say nothing. Where the
+    outermost others are train and test or validation, they are the parts; else, and within them, the outermost folder
+    is the label, if there are two at least, all pictures lie in one, and they hold two pictures each on average.
     """
-    trimmed, parts = _parts(names, [part for _, part in own])
+    trimmed, parts = _parts(names, [part for _, part, _ in own])
     left_out = {i: "lies beside the folders of the parts" for i, part in enumerate(parts) if part == ""}
     stated = [part or None for part in parts]
     if labels == "none":
         return Named([None] * len(names), stated, (), left_out)
-    if any(label is not None for label, _ in own):
-        given = [label for label, _ in own]
+    if any(label is not None for label, *_ in own):
+        given = [label for label, *_ in own]
         return _labelled(given, stated, left_out, classes)
     if texts and labels != "folders":
-        read = _metadata(names, texts, labels)
+        read = _metadata(names, texts, LABELS if labels == "auto" else (labels,), "the label")
         if read is not None:
             given, missing = read
             left_out |= {i: "has no line in the metadata" for i, entry in enumerate(given) if entry == ""}
@@ -70,6 +72,63 @@ def name_all(
     if labels == "auto" and not fit:
         return Named([None] * len(names), stated, (), left_out)
     return _labelled(heads, stated, left_out)
+
+
+def caption_all(
+    names: Sequence[str],
+    own: Sequence[tuple[str | None, str | None, str | None]],
+    texts: Mapping[str, bytes],
+    captions: str = "auto",
+) -> list[str] | None:
+    """The captions of the pictures of these names, "" where one has none; None: there are none.
+
+    own: as `name_all` has it; texts: the files beside, name → content. captions: "none"; "files", the text
+    files beside pictures, 1.txt for 1.png; a column of the metadata; or "auto", which takes a column of the usual
+    name, and else the files beside, if there are any for two thirds of the pictures and all of these hold words.
+    """
+    if captions == "none":
+        return None
+    if any(caption is not None for *_, caption in own):
+        return [caption or "" for *_, caption in own]
+    tables = {name: text for name, text in texts.items() if not name.lower().endswith(".txt")}
+    if captions != "files":
+        read = _metadata(names, tables, CAPTIONS if captions == "auto" else (captions,), "the caption")
+        if read is not None:
+            return [said(entry) for entry in read[0]]
+        if captions != "auto":
+            raise UserError(
+                f"there is no column '{captions}' of captions, as there is no metadata.csv or .jsonl beside the "
+                "pictures; captions are auto, files, none, or a column of it"
+            )
+    beside = {name[: -len(".txt")]: text for name, text in texts.items() if name.lower().endswith(".txt")}
+    stems = [name[: len(name) - len(PurePosixPath(name).suffix)] for name in names]
+    there = {stem: _caption(f"{stem}.txt", beside[stem], captions) for stem in stems if stem in beside}
+    if captions == "auto" and (3 * len(there) < 2 * len(names) or not all(map(_speaks, there.values()))):
+        return None
+    if not there:
+        raise UserError("there is no text file beside any picture, such as 1.txt beside 1.png (captions: files)")
+    return [there.get(stem, "") for stem in stems]
+
+
+def said(value: Any) -> str:
+    """A caption on one line; of several the first, and nothing where there is none."""
+    value = value[0] if isinstance(value, list) and value else value
+    return " ".join(str(value).split()) if value else ""
+
+
+def _caption(name: str, text: bytes, captions: str) -> str:
+    """The words of a file, on one line; what is no text says nothing, unless files were asked for."""
+    try:
+        return " ".join(text.decode("utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        if captions == "auto":
+            return ""
+        raise UserError(f"{name} is not UTF-8: byte {error.start}") from None
+
+
+def _speaks(caption: str) -> bool:
+    """Whether there is a word in it: what other programs leave beside pictures, such as boxes, is numbers."""
+    return any(len(word) > 1 and word.isalpha() for word in caption.replace(",", " ").split())
 
 
 def part_of_file(name: str) -> str | None:
@@ -111,25 +170,36 @@ def _labelled(
 
 
 def _metadata(
-    names: Sequence[str], texts: Mapping[str, bytes], labels: str
+    names: Sequence[str], texts: Mapping[str, bytes], columns: Sequence[str], what: str
 ) -> tuple[list[str | None], list[tuple[str, str]]] | None:
-    """Of each picture its label, "" where no line is; and the lines without a picture. None: no column of labels."""
+    """Of each picture its value, "" where no line is; and the lines without a picture. None: no file has a column.
+
+    columns: the names that it may have; one alone must be there.
+    """
     found: dict[str, str] = {}
-    place = {name: i for i, name in enumerate(names)}
+    seen: set[str] = set()
+    told = False
     for where, text in sorted(texts.items()):
         folder = PurePosixPath(where).parent
         for line, row in _rows(where, text):
+            seen |= row.keys()
+            if not any(column in row for column in columns):
+                break
+            told = True
             file = _column(row, FILES, where, "the picture's file_name")
-            if labels == "auto" and not any(column in row for column in LABELS):
-                return None
-            column = _column(row, LABELS if labels == "auto" else (labels,), where, "the label")
+            column = _column(row, columns, where, what)
             if not str(row[file] or "").strip():
                 raise UserError(f"{where}, line {line}: no file_name")
             value = row[column]
+            value = value[0] if isinstance(value, list) and value else value  # several captions: the first
             found[_within(folder, str(row[file]))] = "" if value is None else str(value).strip()
+    if not told and len(columns) == 1 and texts:
+        raise UserError(f"{min(texts)} has no column for {what}; {nearest(columns[0], sorted(map(str, seen)))}")
     given = [found.get(name) for name in names]
+    place = set(names)
     missing = [(name, "named in the metadata, and not there") for name in found if name not in place]
-    return ["" if name not in found else (entry or None) for name, entry in zip(names, given, strict=True)], missing
+    whole = ["" if name not in found else (entry or None) for name, entry in zip(names, given, strict=True)]
+    return (whole, missing) if told else None
 
 
 def _within(folder: PurePosixPath, name: str) -> str:
@@ -169,4 +239,4 @@ def _rows(where: str, text: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
         yield i + 1, row
 
 
-__all__ = ["FILES", "LABELS", "PARTS", "Named", "name_all", "part_of_file"]
+__all__ = ["CAPTIONS", "FILES", "LABELS", "PARTS", "Named", "caption_all", "name_all", "part_of_file", "said"]

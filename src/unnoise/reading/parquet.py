@@ -1,4 +1,4 @@
-"""Pictures in parquet files: a column of encoded bytes, or of {bytes, path} as `datasets` writes it, and a label's."""
+"""Pictures in parquet files: a column of encoded bytes, or of {bytes, path}, and columns of labels and captions."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from unnoise.config import UserError, nearest
 from unnoise.reading.decode import Unreadable, oversized
-from unnoise.reading.labels import LABELS, part_of_file
+from unnoise.reading.labels import CAPTIONS, LABELS, part_of_file, said
 from unnoise.reading.stores import Entry, Store, hashed
 
 BATCH = 64  # rows held at once
@@ -28,17 +28,26 @@ class Parquet(Store):
     """The rows of one parquet file or of several, in the order of their names.
 
     image: the column of pictures (if silent, the first of bytes or of {bytes, path}); label: the column of labels
-    (if silent, the first named label, class, category or the like; False for none). A file whose name or folder
-    begins with train, validation or test is that part, as `datasets` names its shards.
+    (if silent, the first named label, class, category or the like; False for none); caption: of captions, likewise
+    (text, caption or prompt). A file whose name or folder begins with train, validation or test is that part, as
+    `datasets` names its shards.
     """
 
-    def __init__(self, path: Path, files: Sequence[Path], image: str | None = None, label: str | bool | None = None):
+    def __init__(
+        self,
+        path: Path,
+        files: Sequence[Path],
+        image: str | None = None,
+        label: str | bool | None = None,
+        caption: str | bool | None = None,
+    ):
         super().__init__(path)
         self._files = list(files)
         self._parquet = library()
         schema = self._open(self._files[0]).schema_arrow
         self._image = _image_column(schema, image, path)
-        self._label = _label_column(schema, label, path)
+        self._label = _told_column(schema, label, path, LABELS)
+        self._caption = _told_column(schema, caption, path, CAPTIONS)
         self.classes = _names(schema, self._label)
 
     def stamp(self) -> str:
@@ -48,16 +57,17 @@ class Parquet(Store):
     def __iter__(self) -> Iterator[Entry]:
         files = [self._open(file) for file in self._files]
         rows, seen = max(1, sum(file.metadata.num_rows for file in files)), 0
-        columns = [self._image] + ([self._label] if self._label else [])
+        columns = [self._image, *{name for name in (self._label, self._caption) if name}]
         for where, file in zip(self._files, files, strict=True):
             part = part_of_file(where.relative_to(self.path).as_posix() if where != self.path else where.name)
             place = 0
             try:
                 for batch in file.iter_batches(batch_size=BATCH, columns=columns):
-                    labels = batch.column(columns.index(self._label)).to_pylist() if self._label else None
+                    labels, captions = (_listed(batch, columns, name) for name in (self._label, self._caption))
                     for i, cell in enumerate(batch.column(0)):
-                        label = None if labels is None or labels[i] is None else self._named(labels[i])
-                        yield Entry(f"{where.name}/{place}", _reader(cell), seen / rows, label, part, sure=True)
+                        label = None if labels[i] is None else self._named(labels[i])
+                        told = None if self._caption is None else said(captions[i])
+                        yield Entry(f"{where.name}/{place}", _reader(cell), seen / rows, label, part, told, True)
                         place, seen = place + 1, seen + 1
             except self._errors as error:
                 raise UserError(f"{where} is damaged: {' '.join(str(error).split())[:200]}") from None
@@ -112,14 +122,19 @@ def _image_column(schema: Any, asked: str | None, path: Path) -> str:
     return asked or found[0]
 
 
-def _label_column(schema: Any, asked: str | bool | None, path: Path) -> str | None:
+def _listed(batch: Any, columns: Sequence[str], name: str | None) -> list[Any]:
+    """The values of a column of a batch; None each where there is no such column."""
+    return [None] * len(batch) if name is None else batch.column(columns.index(name)).to_pylist()
+
+
+def _told_column(schema: Any, asked: str | bool | None, path: Path, usual: Sequence[str]) -> str | None:
     if asked is False:
         return None
     if isinstance(asked, str):
         if asked not in schema.names:
             raise UserError(f"{path} has no column '{asked}'; {nearest(asked, list(schema.names))}")
         return asked
-    return next((name for name in LABELS if name in schema.names), None)
+    return next((name for name in usual if name in schema.names), None)
 
 
 def _names(schema: Any, label: str | None) -> tuple[str, ...]:

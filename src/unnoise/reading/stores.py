@@ -17,8 +17,9 @@ from unnoise.reading.decode import Unreadable, oversized
 
 PARQUET = ".parquet"
 TEXTS = frozenset(
-    f"{name}.{kind}" for name in ("metadata", "labels") for kind in ("csv", "jsonl")
-)  # what may say the labels, beside the pictures
+    f"{name}.{kind}" for name in ("metadata", "labels", "captions") for kind in ("csv", "jsonl")
+)  # what may say labels and captions, beside the pictures
+CAPTION = ".txt"  # ends the name of a file beside a picture that may be its caption
 LARGEST_TEXT = 1 << 28  # bytes
 
 
@@ -31,12 +32,14 @@ class Entry:
     share: float = 0.0  # how far through the store this is, 0 to 1
     label: str | None = None  # where the store itself knows it
     part: str | None = None  # "train", "validation" or "test", likewise
+    caption: str | None = None  # likewise
     sure: bool = False  # whether it can only be meant as a picture, whatever its name
 
     @property
     def is_text(self) -> bool:
         """Whether it tells of pictures, and is none."""
-        return PurePosixPath(self.name).name.lower() in TEXTS
+        path = PurePosixPath(self.name.lower())
+        return path.name in TEXTS or path.suffix == CAPTION
 
 
 class Store(ABC):
@@ -182,4 +185,4 @@ def hashed(facts: Any) -> str:
     return total.hexdigest()
 
 
-__all__ = ["LARGEST_TEXT", "PARQUET", "TEXTS", "Archive", "Entry", "Folder", "Store", "Tar", "Zip", "hashed"]
+__all__ = ["CAPTION", "LARGEST_TEXT", "PARQUET", "TEXTS", "Archive", "Entry", "Folder", "Store", "Tar", "Zip", "hashed"]

@@ -129,8 +129,10 @@ def struck(folder: Path, run: Path, kills: int, seed: int = 0, said=print) -> di
     chance, accepted, found, number, refused = random.Random(seed), {}, [], 0, 0
     for _ in range(kills):
         server, before = Process(folder / "data", run), len(accepted)
-        begun, life = time.monotonic(), chance.uniform(0.5, 4.0)
-        while time.monotonic() < begun + life:
+        begun, until = time.monotonic(), None  # struck some time after it has begun to draw what was left, too
+        while until is None or time.monotonic() < until:
+            if until is None and server.ask("GET", "/readyz")[0] == 200:
+                until = time.monotonic() + chance.uniform(0.1, 3.0)
             status, body = server.ask("POST", "/v1/jobs", asked(number))
             assert status in (202, 429), body
             if status == 202:

@@ -181,7 +181,7 @@ def test_labels_are_read_and_encoded_there_and_back():
     assert shape.read(["square"]).tolist() == [1, 5, 5]
     assert (shape.single("circle,ring"), shape.single([["circle"], ["ring"]])) == (True, False)
     count = named.told("count", named.facts("count", SCENES), (3, 32, 32))
-    assert (count.read("2"), count.read(1), count.read(np.int64(0))) == (1, 1, 0)
+    assert (count.read("2"), count.read(1), count.read(np.int64(0)), count.read("*")) == (1, 1, 0, 3)
     for given, said in (("circel", "did you mean 'circle'"), (7, "expected 0 to 4"), ("a,b,c,d", "has 3 places")):
         with pytest.raises(UserError, match=said):
             shape.read(given)

@@ -66,9 +66,9 @@ class ToldLabels(Told):
         return np.where((leaf < 0) | (leaf > len(self.names)), len(self.names), leaf)
 
     def read(self, given: Any) -> Any:
-        """A name or a number; of several, a sequence of them or a text with commas, each of them, None or * alike."""
+        """A name or a number, or *; of several, a sequence of them or a text with commas, each of them or None."""
         if self.many is None:
-            return self._one(given)
+            return len(self.names) if given == "*" and "*" not in self.names else self._one(given)
         each = self._split(given)
         if len(each) > self.many:
             raise UserError(f"{self.name} has {self.many} places, got {len(each)}: {given!r}")

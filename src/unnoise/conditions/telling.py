@@ -101,8 +101,9 @@ class Telling:
             return torch.from_numpy(np.repeat(told.make(given)[None], count, axis=0))
         each: Sequence[Any] = list(given)
         if len(each) != count:
-            what = {"label": "label", self.text: "prompt"}.get(name, f"value of '{name}'")
-            raise UserError(f"{len(each)} {what}s for {count} samples: give one {what} for all, or one each")
+            what = {"label": "label", self.text: "prompt"}.get(name, "value")
+            of = f" of '{name}'" if what == "value" else ""
+            raise UserError(f"{len(each)} {what}s{of} for {count} samples: give one {what} for all, or one each")
         some = [i for i, one in enumerate(each) if one is not None]
         if not some:
             return torch.from_numpy(self._nothing(name, count))

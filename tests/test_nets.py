@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from unnoise.nets import MLP, NETS, PRESETS, Net, Source, UNet, count, presets
 from unnoise.nets.attention import Attention, attend
+from unnoise.nets.core import Core
 from unnoise.nets.layers import Block, Double, convolution
 from unnoise.nets.waves import Sinusoids, Waves
 from unnoise.recipe import load
@@ -348,6 +349,8 @@ def test_dropout_is_heard_in_training_only():
         ({"shape": (3,)}, "1 to 3 sizes"),
         ({"attention": (3,)}, "levels 0..1 or in the middle, 2"),
         ({"attention": (1,), "head_width": 48}, "heads of 48 do not divide a width of 64"),
+        ({"core": -1}, "core counts blocks"),
+        ({"core": 1, "head_width": 48}, "heads of 48 that divide 64"),
         ({"features": 7}, "even count"),
         ({"classes": -1}, "0 or more"),
         ({"widths": ()}, "one a level"),
@@ -357,6 +360,21 @@ def test_dropout_is_heard_in_training_only():
 def test_a_network_that_cannot_be_is_refused_in_one_sentence(options: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         UNet(**{"shape": (1, 8, 8), **options})  # type: ignore[arg-type]
+
+
+def test_a_core_begins_as_none_and_then_tells_far_places_of_one_another():
+    """While its gains are 0 none of its weights is heard; later a pixel is, far from where convolutions reach."""
+    torch.manual_seed(0)
+    core = Core(2, 16, 8, 0.0, preserving=False)
+    x, modulation = torch.randn(2, 16, 6, 6), torch.randn(2, core.modulated)
+    assert torch.equal(core(x, modulation, ()), x)
+    with torch.no_grad():
+        core.gains.fill_(1.0)  # type: ignore[union-attr]
+    other = x.clone()
+    other[:, :8, 0, 0] += 1
+    assert ((core(x, modulation, ()) - core(other, modulation, ()))[:, :, 5, 5]).abs().max() > 1e-3
+    turned = core(x.flip(2), modulation, ()).flip(2)
+    assert not torch.allclose(core(x, modulation, ()), turned, atol=1e-3)  # up is told from down
 
 
 def test_an_unknown_modulation_is_met_with_the_known_ones():

@@ -20,6 +20,9 @@ MADE = {
     "unet, preserving": lambda heard: un.nets.UNet(
         (3, 8, 8), widths=(8, 16), blocks=1, attention=(1,), head_width=8, heard=heard, magnitude_preserving=True
     ),
+    "unet, core": lambda heard: un.nets.UNet(
+        (3, 8, 8), widths=(8, 16), blocks=1, core=2, places=True, head_width=8, heard=heard
+    ),
     "unet, no attention": lambda heard: un.nets.UNet((3, 8, 8), widths=(8,), blocks=1, heard=heard),
     "dit": lambda heard: un.nets.DiT((3, 8, 8), width=32, depth=2, patch=2, head_width=16, heard=heard),
     "dit, preserving": lambda heard: un.nets.DiT(

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from unnoise.nets import preserving
 from unnoise.nets.attention import Attention
+from unnoise.nets.core import Core
 from unnoise.nets.embed import Embedding
 from unnoise.nets.layers import Block, Double, convolution, zero
 from unnoise.nets.preserving import Modulation, PreservingAttention, PreservingBlock, PreservingEmbedding, Unit
@@ -43,6 +44,9 @@ class Kit(ABC):
 
     @abstractmethod
     def attention(self, width: int) -> nn.Module: ...
+
+    @abstractmethod
+    def core(self, width: int) -> Core: ...
 
     @abstractmethod
     def halve(self, width: int) -> nn.Module: ...
@@ -89,6 +93,9 @@ class Plain(Kit):
     def attention(self, width: int) -> nn.Module:
         return Attention(width, head_width=self.head_width, groups=self.groups, epsilon=self.epsilon)
 
+    def core(self, width: int) -> Core:
+        return Core(self.dims, width, self.head_width, self.dropout, preserving=False)
+
     def halve(self, width: int) -> nn.Module:
         return convolution(self.dims, width, width, stride=2)
 
@@ -125,6 +132,9 @@ class Preserving(Kit):
 
     def attention(self, width: int) -> nn.Module:
         return PreservingAttention(width, head_width=self.head_width)
+
+    def core(self, width: int) -> Core:
+        return Core(self.dims, width, self.head_width, self.dropout, preserving=True)
 
     def halve(self, width: int) -> nn.Module:
         return Unit(width, width, self.dims, 3, stride=2)

@@ -27,8 +27,9 @@ class UNet(Net):
     the way down, one more on the way up. attention: the levels, by index, at which attention follows each
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
     places: whether waves over the field say at the entrance of each level where in it a cell lies; convolutions alone
-    hardly know, and what is told of places needs it. magnitude_preserving: of parts that keep the variance, without
-    norms and biases (`nets/preserving.py`).
+    hardly know, and what is told of places needs it. core: blocks of a transformer between the two of the middle, each
+    with an attention of its own: far apart things are told of one another there at little cost. magnitude_preserving:
+    of parts that keep the variance, without norms and biases (`nets/preserving.py`).
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
     attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;
@@ -60,6 +61,7 @@ class UNet(Net):
         dropout: float = 0.0,
         hears: Literal["noise", "nothing"] = "noise",
         places: bool = False,
+        core: int = 0,
         magnitude_preserving: bool = False,
     ):
         super().__init__(shape, classes, answers, heard)
@@ -70,6 +72,10 @@ class UNet(Net):
             raise ValueError(
                 f"head_width, groups and embed_width count channels: expected 1 or more, "
                 f"got {head_width}, {groups} and {embed_width}"
+            )
+        if core < 0 or (core and widths[-1] % head_width):
+            raise ValueError(
+                f"core counts blocks, 0 or more, of heads of {head_width} that divide {widths[-1]}, got {core}"
             )
         if any(level not in range(len(widths) + 1) for level in attention):
             raise ValueError(
@@ -109,6 +115,11 @@ class UNet(Net):
                 self.encoder.append(kit.halve(width))
                 skips.append(width)
         self.middle.append(stage(len(widths), width, width))
+        for _ in range(core):
+            block = kit.core(width)
+            self.middle.append(CoreStage(block, (len(self.modulated), len(self.attention_widths))))
+            self.modulated.append(block.modulated)
+            self.attention_widths.append(width)
         self.middle.append(stage(len(widths), width, width, look=False))
         for level, after in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
@@ -227,6 +238,19 @@ class Stage(nn.Module):
         if self.attention is None:
             return h
         return self.attention(h, context.sources[self.places[1]] if context.sources else ())
+
+
+class CoreStage(nn.Module):
+    """A block of a transformer in the middle, that knows its place."""
+
+    def __init__(self, core: nn.Module, places: tuple[int, int]):
+        super().__init__()
+        self.core = core
+        self.places = places
+
+    def forward(self, x: Float[Tensor, "B width *sizes"], context: Context) -> Float[Tensor, "B width *sizes"]:
+        sources = context.sources[self.places[1]] if context.sources else ()
+        return self.core(x, context.modulations[self.places[0]], sources)
 
 
 __all__ = ["Context", "Sources", "UNet"]

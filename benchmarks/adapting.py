@@ -53,12 +53,14 @@ def fd(x: np.ndarray, y: np.ndarray) -> float:
     return float(frechet(*(a.reshape(len(a), -1).astype(np.float64) for a in (x, y))))
 
 
-def train(new: str, base: Any, out: Path, node: Any, prior: Any, changes: list[str]) -> Any:
-    """The run in a folder, trained where it is not."""
+def train(
+    new: str, base: Any, out: Path, node: Any, prior: Any, changes: list[str], of_base: tuple[str, ...] = ()
+) -> Any:
+    """The run in a folder, trained where it is not; of_base: changes to what the base's recipe says."""
     if not (out / "recipe.yaml").exists() or not un.open(out).checkpoint:
         recipe = load(new, changes)
         if node is not None:
-            recipe = recipe_of(recipe, base, node, prior, [])
+            recipe = recipe_of(recipe, base, node, prior, of_base)
         else:
             from unnoise.recipe import resolve
 
@@ -203,17 +205,19 @@ def read_off(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return layout.shape[:, 0], layout.colour[:, 0]
 
 
-def learned(name: str, base: Any, data: str, place: Path, node: Any, changes: list[str]) -> Any:
-    rest = ["modality={kind: image, dequantise: true}", "train.batch=32", "train.warmup=640", "train.betas=[0.9,0.99]",
+def learned(name: str, base: Any, data: str, place: Path, node: Any, mean: float, changes: list[str]) -> Any:
+    """mean: of the noise that is learned at; above 0, for what is drawn is settled where there is much of it."""
+    rest = ["modality={kind: image, dequantise: true}", "train.batch=16", "train.warmup=640", "train.betas=[0.9,0.99]",
             "train.validate_every=0", "train.checkpoint_every=2400"]  # fmt: skip
-    return train("shapes", base, place / name, node, None, [data, *rest, *changes])
+    levels = (f"objective.levels.mean={mean}",)
+    return train("shapes", base, place / name, node, None, [data, *rest, *changes], levels)
 
 
 def control(_: Any, place: Path, count: int = 32) -> dict[str, Any]:
     """Outlines of held-out pictures in, and another colour as the label: does the shape fit, does the colour obey?"""
     base, data = scenes(place.parent / "scenes")
-    changes = ["train.items=9600", "train.lr=0.0015", "train.drop=0.3"]
-    run = learned("outline", base, data, place, {"kind": "control", "of": "outline"}, changes)
+    changes = ["train.items=24000", "train.lr=0.0012", "train.drop=0.3"]
+    run = learned("outline", base, data, place, {"kind": "control", "of": "outline"}, 0.5, changes)
     pictures, told = fresh(count)
     colours = base.recipe.classes
     names = SOURCES["scenes"](objects=1, unseen=0).values["colour"]
@@ -245,8 +249,8 @@ def image(_: Any, place: Path, count: int = 96) -> dict[str, Any]:
     import torch
 
     base, data = scenes(place.parent / "scenes")
-    changes = ["train.items=14400", "train.lr=0.002", "train.drop=0.5"]
-    run = learned("prompted", base, data, place, {"kind": "image"}, changes)
+    changes = ["train.items=24000", "train.lr=0.002", "train.drop=0.4"]
+    run = learned("prompted", base, data, place, {"kind": "image"}, 1.2, changes)
     pictures, told = fresh(count, 78)
     x0 = base.recipe.modality.encode(pictures).unsqueeze(1)
     names = SOURCES["scenes"](objects=1, unseen=0).values["colour"]

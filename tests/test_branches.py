@@ -22,6 +22,9 @@ NETS = {
     "unet": lambda m: UNet(
         (1, 8, 8), classes=3, widths=(8, 16), blocks=1, attention=(1, 2), head_width=8, magnitude_preserving=m
     ),
+    "unet, core": lambda m: UNet(
+        (1, 8, 8), classes=3, widths=(8, 16), blocks=1, core=2, places=True, head_width=8, magnitude_preserving=m
+    ),
     "dit": lambda m: DiT((1, 8, 8), classes=3, width=16, depth=2, head_width=8, patch=2, magnitude_preserving=m),
 }
 TINY = (
@@ -220,6 +223,18 @@ def test_what_a_branch_learns_is_kept_apart_and_put_on_again(runs, tmp_path, kin
         merged(worn, worn.dials, tmp_path / "merged")
 
 
+def test_parts_put_on_one_after_the_other_are_as_put_on_at_once(runs):
+    base, made = runs
+    picture = base.recipe.source.split("test").items[0]
+    told = {made["outline"].folder: {"hint": picture}, made["prompted"].folder: {"prompt": [picture, picture]}}
+    at_once, run = base.adapted(told), base
+    for path, how in told.items():
+        run = run.adapted({path: how})
+    drawn = at_once.sample(2, label=4, raw=False)
+    assert torch.equal(run.sample(2, label=4, raw=False), drawn)
+    assert not torch.equal(base.adapted(dict([*told.items()][:1])).sample(2, label=4, raw=False), drawn)
+
+
 def test_what_does_not_fit_is_told_in_a_line(runs, tmp_path):
     base, made = runs
     outline, prompted = made["outline"].folder, made["prompted"].folder
@@ -235,6 +250,8 @@ def test_what_does_not_fit_is_told_in_a_line(runs, tmp_path):
         base.adapted({outline: {"hint": torch.zeros(3, 8, 8)}})
     with pytest.raises(UserError, match=r"prompted by pictures \(B, P, 1, \*sizes\), got \(1, 1, 3, 8, 8\)"):
         base.adapted({prompted: {"prompt": torch.zeros(1, 3, 8, 8)}})
+    with pytest.raises(UserError, match="no hint is called 'outlin'; did you mean 'outline'"):
+        Control(base.denoiser.net, of="outlin")
     with pytest.raises(UserError, match="for a U-Net or a transformer, got a network MLP"):
         Control(MLP((2,), width=8, depth=1))
     with pytest.raises(UserError, match=r"has none: take as the base a U-Net with net.attention"):

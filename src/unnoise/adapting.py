@@ -100,7 +100,9 @@ def _told(part: Part, told: Mapping[str, Any], run: Folder, path: object) -> dic
     known = {"control": ("hint", "interval"), "image": ("prompt",)}.get(part.kind, ())
     for name, value in told.items():
         if name not in known:
-            raise UserError(f"{path} is a {part.kind} and has no '{name}'; {nearest(name, ['weight', *known])}")
+            raise UserError(
+                f"{path} is of the kind '{part.kind}' and has no '{name}'; {nearest(name, ['weight', *known])}"
+            )
         if name == "interval":
             low, high = (float(edge) for edge in value)
             if not 0 <= low < high:

@@ -10,7 +10,8 @@ from torch import nn
 
 from unnoise.adapt.part import Brought, Part, Shows
 from unnoise.conditions import Picture
-from unnoise.config import UserError
+from unnoise.conditions.hints import HINTS
+from unnoise.config import UserError, nearest
 from unnoise.nets import DiT, Net, UNet
 from unnoise.nets.cells import cells
 from unnoise.nets.layers import convolution, zero
@@ -47,6 +48,8 @@ class Control(Part):
         super().__init__()
         if not isinstance(base, (UNet, DiT)):
             raise UserError(f"a control branch is for a U-Net or a transformer, got a network {type(base).__name__}")
+        if of not in (known := [*HINTS, "data"]):
+            raise UserError(f"no hint is called '{of}'; {nearest(of, known)}")
         if min(width, channels) < 1 or (depth is not None and depth < 1):
             raise UserError(
                 f"width, channels and depth of a control branch are 1 or more, got {width}, {channels}, {depth}"

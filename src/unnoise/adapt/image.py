@@ -72,10 +72,10 @@ class Told:
 class ImagePrompt(Part):
     """attention(q, K, V) + strength·attention(q, K', V'), K' and V' of a picture  (Ye et al., IP-Adapter, 2023, Eq. 5).
 
-    The tokens together also tell the whole: strength·W·tokens is added to the numbers that modulate every block, so
-    that what holds everywhere, such as a colour, need not be found place by place. The encoder, one K' and V' an
-    attention and W are trained, nothing else; V' and W start at 0. A second prompt stands beside the first as another
-    summand; what else the network is told, labels or text, it is told as before.
+    The tokens together also tell the whole: strength·W·tokens/√(tokens·width) is added to the numbers that modulate
+    every block, so that what holds everywhere, such as a colour, need not be found place by place. The encoder, one K'
+    and V' an attention and W are trained, nothing else; V' and W start at 0. A second prompt stands beside the first as
+    another summand; what else the network is told, labels or text, it is told as before.
 
     cond["prompt:<name>"] (B, P, C, *sizes): P pictures as the model sees them; without them the branch rests.
     cond["image:<name>"] (B,) or (B, P): strengths, the same for all prompts or one each. tokens, width: of what the
@@ -143,7 +143,7 @@ class ImagePrompt(Part):
         for keys, values in zip(self.keys, self.values, strict=True):
             k, v = keys(tokens), values(tokens)
             sources.append([Source(k[:, p], v[:, p], None, strength[:, p]) for p in range(count)])
-        told = self.whole(tokens.flatten(2)) * strength.unsqueeze(2)
+        told = self.whole(tokens.flatten(2)) * (strength * (self.tokens * self.width) ** -0.5).unsqueeze(2)
         return Brought(sources=sources, numbers=[told.sum(1)])
 
 

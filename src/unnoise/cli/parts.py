@@ -114,7 +114,10 @@ def worn(run: "Run", words: Sequence[str] | None) -> "Run":
                 f"a part is put on as PATH=WEIGHT, and what it is told follows, such as 'runs/outline=0.8 "
                 f"hint=photo.png interval=0.1,80'; got '{text}'"
             ) from None
-        parts[Path(path if equals else word)] = told
+        place = Path(path if equals else word)
+        if place in parts:
+            raise UserError(f"{place} is put on twice: name each part once, with one weight")
+        parts[place] = told
     return run.adapted(parts) if parts else run
 
 

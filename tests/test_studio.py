@@ -3,6 +3,15 @@
 import base64
 import io
 import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -13,7 +22,7 @@ from starlette.testclient import TestClient
 from unnoise.conformance import judge
 from unnoise.metrics.neighbours import match
 from unnoise.report import grids
-from unnoise.serve import beside, watching
+from unnoise.serve import beside, desk, understanding, watching
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +187,55 @@ def test_beside_a_training_the_page_watches_and_draws_nothing(run):
         assert client.get("/v1/runs").json()["data"][0]["name"] == run.folder.name
         assert client.post("/v1/jobs", json={}).status_code == 404
         assert client.get("/v1/runs", headers={"host": "elsewhere.example"}).status_code == 421
-    with beside.watched(run.folder) as address:
-        import urllib.request
+    with beside.watched(run.folder) as address, urllib.request.urlopen(address.partition("#")[0]) as page:
+        assert b"unnoise" in page.read()
 
-        with urllib.request.urlopen(address.partition("#")[0]) as page:
-            assert b"unnoise" in page.read()
+
+def test_questions_take_turns_and_drawing_goes_on_beside_them(run, tmp_path, monkeypatch):
+    """However many ways are asked about at once, one is worked out at a time; jobs do not wait for them."""
+    at_once, most, gate = 0, 0, threading.Event()
+
+    def slow(*_):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        gate.wait(20)
+        at_once -= 1
+        return {"done": True}
+
+    monkeypatch.setattr(understanding, "way", slow)
+    monkeypatch.setattr(desk, "WAITING", 4)
+    with served(tmp_path, run.folder) as client, ThreadPoolExecutor(6) as many:
+        asking = [many.submit(client.post, "/v1/studio/trajectory", json={"steps": 2}) for _ in range(6)]
+        job = client.post("/v1/jobs?wait=true", json={"steps": 2, "seeds": [1]})
+        assert job.json()["status"] == "done"
+        while sum(one.done() for one in asking) < 2:
+            time.sleep(0.01)
+        gate.set()
+        statuses = sorted(one.result().status_code for one in asking)
+    assert statuses == [200] * 4 + [429] * 2
+    assert most == 1
+
+
+@pytest.mark.slow
+def test_a_training_says_where_it_is_watched(tmp_path):
+    """`unnoise train --page`: an address at its start, which knows the run while it is trained, and ends with it."""
+    words = [sys.executable, "-m", "unnoise", "train", "digits", "--page", "--out", str(tmp_path / "seen"),
+             "net.widths=[8,16]", "train.items=1000000", "train.sample_every=0"]  # fmt: skip
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        try:
+            line = next(line for line in child.stdout if "Watch it at" in line)
+            address = re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
+            assert line.strip().endswith("#watch/seen")
+            end = time.monotonic() + 120
+            told = {}
+            while told.get("state") != "training" and time.monotonic() < end:
+                with urllib.request.urlopen(f"{address}v1/runs", timeout=60) as answer:
+                    (told,) = json.load(answer)["data"]
+                time.sleep(0.2)
+            assert (told["name"], told["state"]) == ("seen", "training")
+        finally:
+            child.send_signal(signal.SIGINT)
+            child.communicate(timeout=120)
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(address, timeout=5)

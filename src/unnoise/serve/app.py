@@ -41,6 +41,7 @@ def create(folders: Mapping[str, Path], settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         service.start()
         yield
+        await asyncio.to_thread(app.state.desk.close)
         await service.stop()
 
     app = FastAPI(title="unnoise", version=_version(), lifespan=lifespan, default_response_class=Json,

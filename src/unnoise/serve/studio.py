@@ -18,6 +18,7 @@ from unnoise.run import Run
 from unnoise.serve import static, understanding, watching
 from unnoise.serve.asking import Owner, service_of
 from unnoise.serve.conditions import check_guides, each, told
+from unnoise.serve.desk import Desk
 from unnoise.serve.order import planned
 from unnoise.serve.refusals import Refused, wrong
 from unnoise.serve.schema import PICTURE, JobRequest, Name
@@ -51,6 +52,7 @@ def attach(app: FastAPI, served: Mapping[str, Path], local: bool, draws: bool = 
     static.attach(app)
     app.include_router(watch)
     if draws:
+        app.state.desk = Desk()
         app.include_router(studio)
 
 
@@ -96,21 +98,23 @@ def _folder(request: Request, run: str) -> Path:
 @studio.get("/models/{model}")
 async def surroundings(request: Request, model: str, owner: Owner) -> dict[str, Any]:
     """What a model's numbers mean: names, ranges, real rows."""
-    return await _worked(understanding.surroundings, _run(request, model))
+    return await _worked(request, lambda: understanding.surroundings(_run(request, model)))
 
 
 @studio.post("/plan")
 async def plan(request: Request, asked: JobRequest, owner: Owner) -> dict[str, Any]:
     """The schedule, and the table that these settings write."""
     run = _run(request, asked.model)
-    return await _worked(lambda: understanding.planned(run, *planned(run, asked, _limits(request))))
+    return await _worked(request, lambda: understanding.planned(run, *planned(run, asked, _limits(request))))
 
 
 @studio.post("/error")
 async def error(request: Request, asked: JobRequest, owner: Owner) -> dict[str, Any]:
     """The exact error that these settings promise, beside other samplers'."""
     run = _run(request, asked.model)
-    return await _worked(lambda: understanding.promised(run, *planned(run, asked, _limits(request)), asked.guidance))
+    return await _worked(
+        request, lambda: understanding.promised(run, *planned(run, asked, _limits(request)), asked.guidance)
+    )
 
 
 @studio.post("/trajectory")
@@ -132,7 +136,7 @@ async def trajectory(request: Request, asked: JobRequest, owner: Owner) -> dict[
             raise wrong(f"a way is shown of {LONGEST} evaluations at most: take fewer steps", "too_much")
         return understanding.way(run, plan, seeds[0], given, asked.guidance)
 
-    return await _worked(work)
+    return await _worked(request, work)
 
 
 @studio.post("/nearest")
@@ -149,7 +153,7 @@ async def nearest(request: Request, asked: Item, owner: Owner) -> dict[str, Any]
             raise wrong("an item is a picture or numbers: give image or values")
         return understanding.copies(run, understanding.raw_of(run, asked.values))
 
-    return await _worked(work)
+    return await _worked(request, work)
 
 
 def _run(request: Request, model: str | None) -> Run:
@@ -163,10 +167,11 @@ def _limits(request: Request) -> Settings:
     return service_of(request).settings
 
 
-async def _worked(work: Callable[..., T], *given: Any) -> T:
-    """In a thread of its own; what cannot be made of a request is the request's mistake."""
+async def _worked(request: Request, work: Callable[[], T]) -> T:
+    """When its turn has come; what cannot be made of a request is the request's mistake."""
+    desk: Desk = request.app.state.desk
     try:
-        return await asyncio.to_thread(work, *given)
+        return await desk.ask(work)
     except (Refused, UserError):
         raise
     except (ValueError, ArithmeticError, LookupError, TypeError, AssertionError) as error:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-.PHONY: run serve test test-all check bench setup browser
+.PHONY: run serve test test-all check bench bench-all setup browser
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -44,3 +44,6 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(MAKE) -C benchmarks
+
+bench-all: $(STAMP)
+	$(MAKE) -C benchmarks all

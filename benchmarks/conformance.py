@@ -101,6 +101,7 @@ def write(figures: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    harness.no_options(__doc__)
     import diffusers
 
     for name, _ in SCHEDULERS:  # all at once, before what k-diffusion never uses is stood in for

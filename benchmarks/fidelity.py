@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 
 RESULT = Path(__file__).parent / "results" / "fidelity.json"
@@ -128,6 +129,7 @@ def of_lpips(trunk: str) -> list[float]:
 
 
 def main() -> None:
+    harness.no_options(__doc__)
     from importlib.metadata import version
 
     import torch

@@ -3,8 +3,8 @@
 RUNS: a folder whose finished runs are taken as they are; those that it lacks are trained there.
 """
 
+import argparse
 import math
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,12 @@ RUNS: dict[str, tuple[str, ...]] = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="?", type=Path, help="where finished runs are, and others are trained")
+    options = parser.parse_args()
     figures: dict[str, Any] = {"machine": harness.machine(), "runs": []}
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        place = options.runs or Path(temporary)
         for name, (recipe, *changes) in RUNS.items():
             run = un.fit(recipe, place / name.replace(", ", "-"), *changes, resume=True)
             told: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """What every benchmark shares: alternation, medians with spread, and JSON beside the script."""
 
+import argparse
 import json
 import os
 import platform
@@ -14,17 +15,25 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def alternate(rivals: Mapping[str, Callable[[], Any]], repeats: int = 7, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of each rival, run in turn A, B, A, B ..: {name: [repeats]}."""
+def alternate(
+    rivals: Mapping[str, Callable[[], Any]],
+    repeats: int = 7,
+    warm: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds of each rival, run in turn A, B, A, B ..: {name: [repeats]}.
+
+    clock: `time.process_time` counts the processor's seconds alone, for what runs on one thread of a busy machine.
+    """
     for _ in range(warm):
         for run in rivals.values():
             run()
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(repeats):
         for name, run in rivals.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
@@ -32,6 +41,11 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
     """theirs/ours, pair by pair: above 1 we are faster. Median, least and largest."""
     pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
     return {"median": statistics.median(pairs), "least": min(pairs), "largest": max(pairs)}
+
+
+def no_options(told: str | None) -> None:
+    """`--help`, and nothing else, for a script that is only run."""
+    argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 
 
 class _Stub(types.ModuleType):

@@ -22,6 +22,7 @@ def start(script: str) -> None:
 
 
 def main() -> None:
+    harness.no_options(__doc__)
     seconds = harness.alternate({name: lambda s=script: start(s) for name, script in SCRIPTS.items()}, repeats=9)
     figures: dict[str, Any] = {"machine": harness.machine(), "seconds": {}, "torch over": {}}
     for name, times in seconds.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from harness import machine, save
+from harness import machine, no_options, save
 
 from unnoise.data import Digits
 from unnoise.metrics import MEASURES, Protocol, energy, frechet, protocol, sliced_wasserstein, two_sample, wasserstein
@@ -143,5 +143,6 @@ def intervals() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     result = {"machine": machine(), "agreement": agreement(), "sight": sight(), "intervals": intervals()}
     save("measures", result)

@@ -15,6 +15,7 @@ WAYS = {
 
 
 def main() -> None:
+    harness.no_options(__doc__)
     figures: dict[str, Any] = {"machine": harness.machine(), "items": 42_000, "runs": []}
     for name, changes in WAYS.items():
         with tempfile.TemporaryDirectory() as place:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 
 import unnoise as un
@@ -75,6 +76,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    harness.no_options(__doc__)
     rows = [row(name) for name in SAMPLERS]
     (HERE / "results" / "orders.json").write_text(json.dumps({"over": list(OVER), "rows": rows}, indent=1) + "\n")
     page = DOCS / "samplers.md"

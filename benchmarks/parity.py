@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 import samplers as k_loops
 import torch
@@ -92,6 +93,7 @@ def peer_start(peer: Foreign) -> float:
 
 
 def main() -> None:
+    harness.no_options(__doc__)
     import diffusers
 
     for spec, _, _ in CASES:

@@ -10,7 +10,7 @@ in every measure, that were drawn for other prompts.
 import time
 
 import numpy as np
-from harness import machine, save
+from harness import machine, no_options, save
 
 from unnoise.data import Scenes
 from unnoise.data.grammar import UNTOLD, Told
@@ -40,6 +40,7 @@ def right(scenes: Layout, told: Told, seen: Layout) -> np.ndarray:
 
 
 def main() -> None:
+    no_options(__doc__)
     rows = []
     for side in SIDES:
         world = Scenes(side=side)

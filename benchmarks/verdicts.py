@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import harness
 import numpy as np
 
 from unnoise.comparison import judge
@@ -50,6 +51,7 @@ def seen(rng: np.random.Generator, entries: int, seeds: int, share: float = 0.8)
 
 def main() -> None:
     """Writes results/verdicts.json."""
+    harness.no_options(__doc__)
     rng = np.random.default_rng(SEED)
     rows = [
         {"entries": k, "seeds": n, "spreads": name, "paired": paired,

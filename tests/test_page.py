@@ -7,10 +7,13 @@ import zipfile
 import numpy as np
 import PIL.Image
 import pytest
-from serving import trained
+from serving import copied, trained
 from studio import chromium, live, serious, visit
 
 import unnoise as un
+from unnoise.distill import Tuned
+from unnoise.distill.race import Untuned
+from unnoise.distill.shelf import Shelf
 from unnoise.report import grids
 from unnoise.serve import static
 
@@ -451,3 +454,101 @@ def test_settings_are_read_as_the_library_writes_them(browser, server):
         assert archive.namelist() == told["names"] == ["a.npy", "b/ü.txt"]
         assert archive.read("b/ü.txt") == b"hello"
     assert json.dumps(told["told"])
+
+
+def say(page, field, words):
+    """Writes into a field of the drawing's settings and leaves it, as a person does."""
+    page.locator(f"#view-draw label.field:has-text('{field}') :is(input, textarea)").fill(words)
+    page.keyboard.press("Tab")
+
+
+@pytest.fixture(scope="module")
+def tuned(run, tmp_path_factory):
+    """A run with plans of three and of five evaluations, tuned for a guidance of 1 to 3."""
+    folder = copied(run.folder, tmp_path_factory.mktemp("tuned") / "digits")
+    opened = un.open(folder)
+    for evaluations in (3, 5):
+        plan = opened.plan("dpmpp_2m", evaluations)
+        made = Tuned(plan, Untuned("dpmpp_2m", "karras", evaluations, plan, 1.0), 0.4, 1.0, (1.0, 0.4), (1.0, 3.0), 64)
+        Shelf(folder, opened.weights).put(made)
+    return un.open(folder)
+
+
+@pytest.mark.slow
+def test_a_tuned_plan_is_chosen_and_looked_into(browser, tuned, tmp_path):
+    with live(tmp_path / "data", tuned.folder, places=16) as server, visit(browser, server.url) as page:
+        draw(page)  # the model is at hand now, and says what was tuned to it
+        page.reload()
+        page.select_option("#view-draw select:has(option[value=tuned])", "tuned")
+        page.wait_for_selector("#view-draw label.field:has-text('Evaluations')")
+        assert page.locator("#view-draw option:has-text('of dpmpp_2m’s error')").count() == 2
+        page.select_option("#view-draw label.field:has-text('Evaluations') select", "3")
+        draw(page)
+        assert "tuned, 3 evaluations" in page.inner_text("#view-draw .line")
+        seed = int(page.input_value("#view-draw input.seed"))
+        wanted = tuned.sample(seeds=range(seed, seed + 16), label=[i % 10 for i in range(16)], sampler="tuned",
+                              evaluations=3)  # fmt: skip
+        assert all(np.array_equal(a, np.asarray(b.convert("L"))) for a, b in zip(shown(page), wanted, strict=True))
+        page.locator("#view-draw .tile").first.click()
+        assert "--sampler tuned --evaluations 3" in page.inner_text("dialog")
+        page.click("dialog >> text=Understand")
+        page.wait_for_selector("#panel-schedule :text('tuned to the run: 3 evaluations')")
+        page.wait_for_selector("#panel-error :text('With 3 evaluations tuned misses')")
+        page.wait_for_selector("#panel-near figure")
+        assert serious(page) == {}
+
+
+@pytest.mark.slow
+def test_a_model_hears_words_and_labels(browser, tmp_path):
+    """What stands in the fields is what is drawn by: the pictures are the library's own for the same words."""
+    heard = ("conditions={text: words, colour: labels}", "net.widths=[8,16]", "net.blocks=1", "net.attention=[1]",
+             "net.head_width=16", "data.objects=1", "data.items=400", "data.held_out=100", "train.items=64",
+             "train.batch=32", "train.ema=[0.1]", "train.checkpoint_every=64", "train.warmup=32",
+             "sample={sampler: heun, steps: 3, guidance: 2}")  # fmt: skip
+    run = un.fit("scenes", tmp_path / "scenes", *heard)
+    with live(tmp_path / "data", run.folder, places=16) as server, visit(browser, server.url) as page:
+        page.wait_for_selector("#view-draw label.field:has-text('Prompt')")
+        page.uncheck("#view-draw label.check input")
+        page.select_option("#view-draw label.field:has-text('How many') select", "4")
+        say(page, "Prompt", "a red circle")
+        say(page, "colour", "red")
+        draw(page)
+        seed = int(page.input_value("#view-draw input.seed"))
+        told = {"text": "a red circle", "tell": {"colour": ["red"]}}
+        wanted = run.sample(seeds=range(seed, seed + 4), **told)
+        assert all(np.array_equal(a, np.asarray(b.convert("L"))) for a, b in zip(shown(page), wanted, strict=True))
+        page.locator("#view-draw .tile").first.click()
+        assert "a red circle" in page.inner_text("dialog")
+        assert "red" in page.inner_text("dialog")
+        page.keyboard.press("Escape")
+        assert serious(page) == {}
+        say(page, "Prompt", "a zebra of nine colours")  # words never read are told of, not failed at
+        draw(page)
+        say(page, "colour", "mauve")
+        page.click("#view-draw button.draw")
+        page.wait_for_selector("#view-draw .failed :text('mauve')")
+
+
+@pytest.mark.slow
+def test_a_model_hears_numbers(browser, tmp_path):
+    run = un.fit("shapes-told", tmp_path / "shapes", "net.widths=[8,16]", "data.items=400", "data.held_out=100",
+                 "train.items=64", "train.batch=32", "train.ema=[0.1]", "train.checkpoint_every=64", "train.warmup=32",
+                 "sample={sampler: heun, steps: 3}")  # fmt: skip
+    with live(tmp_path / "data", run.folder, places=16) as server, visit(browser, server.url) as page:
+        page.wait_for_selector("#view-draw label.field:has-text('position')")
+        page.uncheck("#view-draw label.check input")
+        page.click("#view-draw .chip:has-text('square')")
+        page.select_option("#view-draw label.field:has-text('How many') select", "4")
+        say(page, "size", "0.5")
+        say(page, "position", "0.3, *")
+        draw(page)
+        seed = int(page.input_value("#view-draw input.seed"))
+        wanted = run.sample(seeds=range(seed, seed + 4), label="square", tell={"size": 0.5, "position": [0.3, None]})
+        assert all(np.array_equal(a, np.asarray(b.convert("L"))) for a, b in zip(shown(page), wanted, strict=True))
+        page.reload()  # what was told is remembered
+        page.wait_for_selector("#view-draw label.field:has-text('position')")
+        assert page.locator("#view-draw label.field:has-text('position') input").input_value() == "0.3, *"
+        say(page, "size", "large")
+        page.click("#view-draw button.draw")
+        page.wait_for_selector("#view-draw .failed :text('size')")
+        assert serious(page) == {}

@@ -21,7 +21,7 @@ class Desk:
     async def ask(self, work: Callable[[], T]) -> T:
         """What the work gives, when it has had its turn. Raises Refused where too many wait."""
         if self._open >= WAITING:
-            raise busy(f"{self._open} questions of the page wait for their turn", 2)
+            raise busy(f"{self._open} questions of the page wait for their turn", 2.0)
         self._open += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -15,6 +15,7 @@ from unnoise.adapting import merged, recipe_of
 from unnoise.conditions.hints import HINTS
 from unnoise.config import UserError
 from unnoise.nets import MLP, DiT, ResNet, UNet
+from unnoise.nets.heard import Tokens
 from unnoise.recipe import load
 from unnoise.training import Training
 
@@ -165,6 +166,38 @@ def test_a_batch_of_the_engine_mixes_items_of_other_parts_bit_for_bit():
     )
     assert torch.equal(plain[3], mixed[3])
     assert all(not torch.equal(plain[i], mixed[i]) for i in range(3))
+
+
+@torch.no_grad()
+def test_a_picture_is_heard_beside_words():
+    torch.manual_seed(5)
+    heard = {"text": Tokens(vocabulary=9, length=4, width=16, depth=1)}
+    base = shaken(UNet((1, 8, 8), heard=heard, widths=(8, 16), blocks=1, attention=(1,), head_width=8))
+    net = shaken(Adapted(deepcopy(base), {"c": ImagePrompt(base, tokens=2, width=8)}))
+    x, level, cond = asked(2)
+    pictures, words = cond["prompt:c"], torch.tensor([[1, 5, 3, 0], [1, 7, 3, 0]])
+    both = net(x, level, {"text": words, "prompt:c": pictures})
+    off = net(x, level, {"text": words, "prompt:c": pictures, "image:c": torch.zeros(2, 2)})
+    assert torch.equal(off, base(x, level, {"text": words}))
+    for other in ({"text": words.flip(0), "prompt:c": pictures}, {"text": words, "prompt:c": pictures.flip(0)}):
+        assert (net(x, level, other) - both).abs().amax((1, 2, 3)).min() > 1e-3
+
+
+@torch.no_grad()
+def test_a_hint_that_the_data_give_is_the_hint_that_one_shows():
+    torch.manual_seed(6)
+    base = shaken(NETS["unet"](False))
+    net = shaken(Adapted(deepcopy(base), {"a": Control(base, of="data", leaf="relief", channels=1)}))
+    x, level, cond = asked(3)
+    relief, told = torch.randn(3, 1, 8, 8), {"label": cond["label"]}
+    given = net(x, level, {**told, "relief": relief})
+    shown = net(x, level, {**told, "hint:a": torch.cat((relief, torch.ones_like(relief)), dim=1)})
+    assert torch.equal(given, shown)
+    assert not torch.equal(given, base(x, level, told))
+    raw = torch.full((3, 1, 8, 8), 255, dtype=torch.uint8)
+    assert torch.equal(
+        net(x, level, {**told, "relief": raw}), net(x, level, {**told, "relief": torch.ones(3, 1, 8, 8)})
+    )
 
 
 def test_hints_are_what_they_are_called():

@@ -142,11 +142,23 @@ def test_walking_and_asking_for_one_row_draw_the_same():
             torch.testing.assert_close(found, asked, rtol=0, atol=5e-6)
 
 
-def test_a_walk_is_drawn_in_runs_without_a_trace(monkeypatch):
-    course = _chain(_edges(30))
-    whole = list(brownian.walk([1, 2], course, (9,), LIKE))
-    monkeypatch.setattr(rng, "_CHUNK", 50)
-    assert all(torch.equal(a, b) for a, b in zip(brownian.walk([1, 2], course, (9,), LIKE), whole, strict=True))
+@pytest.mark.parametrize("shape", [(1,), (9,), (1, 8, 8), (5, 33)], ids=str)
+def test_a_walk_is_cut_level_by_level_or_piece_by_piece_and_in_runs_without_a_trace(shape, monkeypatch):
+    """To the bit, also where rows are walked again, drawn off the path, or not at all."""
+    g = np.random.default_rng(SEED)
+    for steps in (1, 2, 30):
+        start, end = np.array(_edges(steps, -np.inf))[:-1], np.array(_edges(steps, -np.inf))[1:]
+        start, end = (np.concatenate([side, side[::3], side]) for side in (start, end))
+        course = Course.of(start, np.where(g.random(len(end)) < 0.1, start, end), g.random(len(end)) < 0.9)
+        with monkeypatch.context() as patch:
+            patch.setattr(brownian, "_TOGETHER", 1 << 40)
+            whole = list(brownian.walk([1, 2, 7], course, shape, LIKE))
+            patch.setattr(brownian, "_TOGETHER", 0)
+            pieces = list(brownian.walk([1, 2, 7], course, shape, LIKE))
+            patch.setattr(rng, "_CHUNK", 50)
+            runs = list(brownian.walk([1, 2, 7], course, shape, LIKE))
+        for one in (pieces, runs):
+            assert all(torch.equal(a, b) for a, b in zip(one, whole, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (1, 8, 8), (5, 33)], ids=str)

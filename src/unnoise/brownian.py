@@ -16,18 +16,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from unnoise import rng
-from unnoise.tensor import Array, Float, Tensor
+from unnoise.tensor import Array, Float, Tensor, send
 
 SINGLE = 1 << 41  # the place of row 0's draw where it belongs to no path; places on a path lie below rng.PRIOR
 FEW = 4  # points in an interval that share its normals
 DEEPEST = 30  # halvings of the clock, beyond which all points are few
 SHORTEST = 2.0**-40  # of the clock: nothing goes forward by less
+_TOGETHER = 3 << 18  # elements of all pieces of a course, beyond which they are no longer cut level by level
 
 Places: TypeAlias = npt.NDArray[np.int64]
 
@@ -154,6 +156,11 @@ class Course:
         return legs
 
     @cached_property
+    def levels(self) -> "_Levels | None":
+        """The draws as a tree of pieces; None where nothing is drawn."""
+        return _Levels.of(self.legs, self._halvings) if self.legs else None
+
+    @cached_property
     def terms(self) -> tuple[Places, Array]:
         """Places and weights (R, L) of the normals that add up to each row's draw; weights of 0 where it has fewer."""
         halved, pieces = self._halvings, list[dict[int, float]]()
@@ -178,6 +185,118 @@ class Course:
         return table[0].astype(np.int64), table[1]
 
 
+@dataclass(frozen=True)
+class _Tree:
+    """The numbers of `_Levels` where the pieces are."""
+
+    parents: Sequence[Tensor]
+    shares: Sequence[Tensor]
+    first: Tensor
+    rows: Sequence[Tensor]
+    more: Sequence[Tensor]
+    scales: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """A course's draws as a tree of pieces, the first of them whole normals, the others cut from pieces before them.
+
+    whole: normals that are pieces as they are, the path's own and those off it; places, deviations: of the normals,
+    the whole ones first, then one for each cut, level by level; parents, shares: of each level, which pieces are cut,
+    and how much lies left: its left parts follow on all pieces so far, then its right ones; first: the first piece of
+    each draw; rows, more: the draws that have a second piece, and which; a third; and so on; scales: of each draw.
+    """
+
+    whole: int
+    places: Places
+    deviations: Array
+    parents: list[Places]
+    shares: list[Array]
+    first: Places
+    rows: list[Places]
+    more: list[Places]
+    scales: Array
+    _trees: dict[torch.device, _Tree] = field(default_factory=dict[torch.device, _Tree])
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many normals are whole, and how many cut each level."""
+        return [self.whole, *map(len, self.parents)]
+
+    @cached_property
+    def pieces(self) -> int:
+        """How many there are, the cut ones with them."""
+        return 2 * sum(self.sizes) - self.whole
+
+    @staticmethod
+    def of(legs: Sequence[_Leg], halved: _Halvings) -> "_Levels":
+        """The tree of a course: the way of a walk through its pieces, turned into levels."""
+        off = [leg.places[0] for leg in legs if not leg.take]
+        depths, leaves, cuts = [0], list[int](), list[tuple[int, int]]()  # of every piece in the walk's order
+        ahead = [0]
+        for count in halved.cuts:
+            piece = ahead.pop()
+            for _ in range(count):
+                cuts.append((piece, depths[piece]))
+                left = len(depths)
+                depths += [depths[piece] + 1] * 2
+                ahead.append(left + 1)
+                piece = left
+            leaves.append(piece)
+        where, filled = {0: 0}, 1 + len(off)  # where each piece comes to lie
+        parents, order = list[Places](), list[int]()
+        for depth in range(max(depths)):
+            here = [cut for cut, (_, at) in enumerate(cuts) if at == depth]
+            parents.append(np.array([where[cuts[cut][0]] for cut in here]))
+            for n, cut in enumerate(here):
+                where[1 + 2 * cut], where[2 + 2 * cut] = filled + n, filled + len(here) + n
+            filled += 2 * len(here)
+            order += here
+        shares = np.array(halved.shares)[order]
+        draws, alone, passed = list[list[int]](), 0, 0
+        for leg in legs:
+            if not leg.take:
+                alone += 1
+                draws.append([alone])
+                continue
+            passed = len(leg.skip) + (0 if leg.start else passed)
+            draws.append([where[leaves[passed + n]] for n in range(len(leg.take))])
+            passed += len(leg.take)
+        rows = [np.array([row for row, draw in enumerate(draws) if len(draw) > n]) for n in range(max(map(len, draws)))]
+        return _Levels(
+            1 + len(off),
+            np.array([0, *off, *np.array(halved.places, dtype=np.int64)[order]], dtype=np.int64),
+            np.array([1.0] * (1 + len(off)) + np.array(halved.deviations)[order].tolist()),
+            parents,
+            np.split(shares, np.cumsum([len(level) for level in parents])[:-1]) if parents else [],
+            np.array([draw[0] for draw in draws]),
+            rows[1:],
+            [np.array([draws[row][n] for row in own]) for n, own in enumerate(rows)][1:],
+            np.array([leg.scale for leg in legs]),
+        )
+
+    def on(self, device: torch.device) -> _Tree:
+        """The numbers on a device: sent once."""
+        if device not in self._trees:
+
+            def sent(values: npt.NDArray[Any]) -> Tensor:
+                return send(torch.from_numpy(values), device)
+
+            def column(values: Array) -> Tensor:
+                return sent(values.astype(np.float32)[:, None])
+
+            with torch.inference_mode(False):
+                self._trees[device] = _Tree(
+                    [sent(level) for level in self.parents],
+                    [column(level) for level in self.shares],
+                    sent(self.first),
+                    [sent(rows) for rows in self.rows],
+                    [sent(more) for more in self.more],
+                    column(self.scales),
+                )
+        return self._trees[device]
+
+
 def clock(lam: Array) -> Array:
     """The share of the path's clock that has run at half logSNRs, infinite ones allowed: 0 to 1."""
     return (1 + np.tanh(np.asarray(lam, dtype=np.float64) / 8)) / 2
@@ -199,9 +318,38 @@ def walk(
 ) -> Iterator[Float[Tensor, "B *shape"]]:
     """The draws of a course's rows that draw, one after the other, for all seeds: equal to `draw` up to rounding.
 
-    Every normal is drawn once, and as many at a time as fit in a few megabytes.
+    Every normal is drawn once: all at once where they and their pieces fit in a few megabytes, level by level of the
+    halvings; else as many at a time as fit, piece by piece. Both do the same sums, to the bit.
     """
     size = len(seeds) * int(np.prod(shape, dtype=np.int64))
+    if course.levels is None or course.levels.pieces * size > _TOGETHER:
+        return _piecewise(seeds, course, shape, like, size)
+    return iter(_at_once(seeds, course.levels, shape, like))
+
+
+def _at_once(seeds: Sequence[int], levels: "_Levels", shape: Sequence[int], like: Tensor) -> Sequence[Tensor]:
+    """Every draw of a course: each level of the halvings is cut by one operation, then the pieces are added up."""
+    fresh = rng.fields(seeds, levels.places, levels.deviations, shape, like).flatten(1)
+    at = levels.on(fresh.device)
+    pieces = fresh.new_empty(levels.pieces, fresh.shape[1])
+    whole, *normals = fresh.split(levels.sizes)
+    parts = pieces.split([levels.whole, *(size for size in levels.sizes[1:] for _ in range(2))])
+    parts[0].copy_(whole)
+    for parents, shares, normal, left, right in zip(
+        at.parents, at.shares, normals, parts[1::2], parts[2::2], strict=True
+    ):
+        own = pieces.index_select(0, parents)
+        torch.sub(own, torch.addcmul(normal, own, shares, out=left), out=right)
+    total = pieces.index_select(0, at.first)
+    for rows, more in zip(at.rows, at.more, strict=True):
+        total.index_copy_(0, rows, total.index_select(0, rows).add_(pieces.index_select(0, more)))
+    return total.mul_(at.scales).to(like.dtype).reshape(len(total), len(seeds), *shape).unbind(0)
+
+
+def _piecewise(
+    seeds: Sequence[int], course: Course, shape: Sequence[int], like: Tensor, size: int
+) -> Iterator[Float[Tensor, "B *shape"]]:
+    """The draws one after the other, with no more held than lies ahead of the walk."""
     ahead: list[Tensor] = []  # what the path moves by over each piece that lies ahead, the nearest last
 
     def piece(cuts: int) -> Tensor:

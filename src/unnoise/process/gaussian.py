@@ -94,8 +94,8 @@ class Gaussian:
         self, shape: Sequence[int], seeds: Sequence[int], like: Tensor, course: Course, cond: Cond | None = None
     ) -> Iterator[Float[Tensor, "B *shape"]]:
         """What the rows of one course that draw do draw, one after the other; equal to `fresh` up to rounding."""
-        for noise in brownian.walk(seeds, course, shape, like):
-            yield self.constrain(noise, cond or {})
+        drawn = brownian.walk(seeds, course, shape, like)
+        return drawn if self.constraint is None else (self.constrain(noise, cond or {}) for noise in drawn)
 
 
 def gaussian(schedule: Schedule) -> Gaussian:

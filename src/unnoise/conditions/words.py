@@ -130,7 +130,8 @@ def split(caption: str) -> list[str]:
 def _near(word: str, words: tuple[str, ...]) -> str:
     """The nearest word, or the first of them: a vocabulary is long."""
     close = get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"it knows {', '.join(words[:12])} and {len(words[12:])} more"
+    more = f" and {len(words[12:])} more" if words[12:] else ""
+    return f"did you mean '{close[0]}'?" if close else f"it knows {', '.join(words[:12])}{more}"
 
 
 __all__ = ["ToldWords", "Words", "split"]

@@ -303,6 +303,9 @@ def test_the_descent_ends_where_the_distance_has_no_slope():
     told = list(descend(subject, descent, fine.y[0], fine.ends, chosen, 30))
     assert max(told) < whole
     assert told[-1] < 0.6 * whole
+    descent.idle = 0  # where it ended, as much again gains nothing
+    again = list(descend(subject, descent, fine.y[0], fine.ends, chosen, 30))
+    assert 0 <= told[-1] - again[-1] < 0.005 * told[-1]
     fit.put(descent.at)
     pull = 2 * PULL * descent.scale * descent.at
     assert np.abs(gradient_of(subject, fit, fine.y[0], fine.ends)[1] + pull).max() < 0.1 * steep
@@ -443,7 +446,9 @@ def test_the_narrowest_range_that_holds_a_weight_is_taken(tmp_path):
         shelf.put(made_up(plan, guidance=bounds))
     for weight, bounds in ((1.0, (1.0, 4.0)), (2.5, (2.0, 3.0)), (3.0, (3.0, 3.0)), (4.0, (1.0, 4.0))):
         assert shelf.get(3, weight).plan == plans[bounds]
-    with pytest.raises(UserError, match=r"with guidance 5: unnoise tune .* --guidance 5"):
+    with pytest.raises(
+        UserError, match=r"with guidance 5, but plans tuned for guidance 1 to 4, 2 to 3, 3: .* --guidance 5"
+    ):
         shelf.get(3, 5.0)
 
 

@@ -446,9 +446,7 @@ def test_the_narrowest_range_that_holds_a_weight_is_taken(tmp_path):
         shelf.put(made_up(plan, guidance=bounds))
     for weight, bounds in ((1.0, (1.0, 4.0)), (2.5, (2.0, 3.0)), (3.0, (3.0, 3.0)), (4.0, (1.0, 4.0))):
         assert shelf.get(3, weight).plan == plans[bounds]
-    with pytest.raises(
-        UserError, match=r"with guidance 5, but plans tuned for guidance 1 to 4, 2 to 3, 3: .* --guidance 5"
-    ):
+    with pytest.raises(UserError, match=r"guidance 5, but plans tuned for guidance 1 to 4, 2 to 3, 3: .* --guidance 5"):
         shelf.get(3, 5.0)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import harness
 import numpy as np
 
 RESULT = Path(__file__).parent / "results" / "fidelity.json"
@@ -129,10 +128,12 @@ def of_lpips(trunk: str) -> list[float]:
 
 
 def main() -> None:
-    harness.no_options(__doc__)
     from importlib.metadata import version
 
+    import harness
     import torch
+
+    harness.no_options(__doc__)
 
     # The wheel of torchvision registers these with a library that fits another build of torch; nothing here calls them.
     library = torch.library.Library("torchvision", "DEF")

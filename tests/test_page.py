@@ -116,6 +116,7 @@ def test_samples_form_and_a_drawing_is_cancelled(browser, server):
     with visit(browser, server.url) as page:
         page.fill("#view-draw input[aria-label='Steps, as a number']", "1000")
         page.dispatch_event("#view-draw input[aria-label='Steps, as a number']", "change")
+        page.get_by_label("How many").first.select_option("64")
         page.click("#view-draw button.draw")
         page.wait_for_selector(".tile.forming img[src]")  # a belief, long before the end
         assert page.inner_text("#view-draw button.draw") == "Cancel"

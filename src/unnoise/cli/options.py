@@ -28,7 +28,9 @@ Evaluations: TypeAlias = Annotated[
     int | None,
     typer.Option(help="Questions to the network for each sample, instead of steps; of --sampler tuned, which.", min=1),
 ]
-Grid: TypeAlias = Annotated[str | None, typer.Option(help="Where the steps fall: karras, logsnr, time ...")]
+Grid: TypeAlias = Annotated[
+    str | None, typer.Option(help="Where the steps fall: karras, logsnr, time ..., or times 0.99,0.5,0.")
+]
 Guidance: TypeAlias = Annotated[
     Any,  # a number or words
     typer.Option(
@@ -99,6 +101,8 @@ def pairs(words: Sequence[str] | None) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UserError(f"an option of a sampler is written option=value, such as eta=0.5; got '{word}'")
+        if key in ("sampler", "steps", "grid"):
+            raise UserError(f"{key} is no option of a sampler: write --{key} {value.strip('[] ')}")
         try:
             found[key] = float(value) if POWER.fullmatch(value) else yaml.safe_load(value)
         except yaml.YAMLError:

@@ -98,10 +98,15 @@ GRIDS: dict[str, Grid] = {
 
 
 def times(grid: str | Sequence[float] | Array, schedule: Schedule, steps: int | None) -> Array:
-    """The times t_0 > .. > t_n of a named grid of n steps, or times given as they are.
+    """The times t_0 > .. > t_n of a named grid of n steps, or times given as they are, in words "0.99,0.5,0".
 
     Named grids end at exactly 0. Raises UserError where times do not fall strictly within [0, 1].
     """
+    if isinstance(grid, str) and "," in grid:
+        try:
+            grid = [float(time) for time in grid.split(",")]
+        except ValueError:
+            raise UserError(f"the times of a grid are numbers with commas, such as 0.99,0.5,0, got '{grid}'") from None
     if isinstance(grid, str):
         made = choose("grid", grid, GRIDS)
         if not isinstance(steps, (int, np.integer)) or steps < 1:
@@ -110,9 +115,13 @@ def times(grid: str | Sequence[float] | Array, schedule: Schedule, steps: int | 
     else:
         result = np.asarray(grid, dtype=np.float64)
         if result.ndim != 1 or len(result) < 2 or (steps is not None and steps != len(result) - 1):
-            raise UserError(f"a grid of {steps} steps is a list of {(steps or 1) + 1} times, got {result.shape}")
+            raise UserError(f"a grid of {steps} steps is a list of {(steps or 1) + 1} times, got {result.size}")
     if not (np.all(np.diff(result) < 0) and result[0] <= 1 and result[-1] >= 0):
-        raise UserError("the times of a grid must fall strictly from at most 1 to at least 0")
+        at = int(np.argmax(~(np.diff(result) < 0)))  # of times that fall: their ends
+        pair = (result[0], result[-1]) if np.all(np.diff(result) < 0) else (result[at], result[at + 1])
+        raise UserError(
+            f"the times of a grid must fall strictly from at most 1 to at least 0, got {pair[0]:g} before {pair[1]:g}"
+        )
     return result
 
 

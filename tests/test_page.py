@@ -459,7 +459,7 @@ def test_settings_are_read_as_the_library_writes_them(browser, server):
 
 def say(page, field, words):
     """Writes into a field of the drawing's settings and leaves it, as a person does."""
-    page.locator(f"#view-draw label.field:has-text('{field}') :is(input, textarea)").fill(words)
+    page.locator("#view-draw").get_by_label(field, exact=True).fill(words)
     page.keyboard.press("Tab")
 
 
@@ -481,9 +481,9 @@ def test_a_tuned_plan_is_chosen_and_looked_into(browser, tuned, tmp_path):
         draw(page)  # the model is at hand now, and says what was tuned to it
         page.reload()
         page.select_option("#view-draw select:has(option[value=tuned])", "tuned")
-        page.wait_for_selector("#view-draw label.field:has-text('Evaluations')")
+        page.wait_for_selector("#view-draw div.field:has-text('Evaluations')")
         assert page.locator("#view-draw option:has-text('of dpmpp_2m’s error')").count() == 2
-        page.select_option("#view-draw label.field:has-text('Evaluations') select", "3")
+        page.select_option("#view-draw div.field:has-text('Evaluations') select", "3")
         draw(page)
         assert "tuned, 3 evaluations" in page.inner_text("#view-draw .line")
         seed = int(page.input_value("#view-draw input.seed"))
@@ -507,10 +507,13 @@ def test_a_model_hears_words_and_labels(browser, tmp_path):
              "train.batch=32", "train.ema=[0.1]", "train.checkpoint_every=64", "train.warmup=32",
              "sample={sampler: heun, steps: 3, guidance: 2}")  # fmt: skip
     run = un.fit("scenes", tmp_path / "scenes", *heard)
-    with live(tmp_path / "data", run.folder, places=16) as server, visit(browser, server.url) as page:
-        page.wait_for_selector("#view-draw label.field:has-text('Prompt')")
+    with (
+        live(tmp_path / "data", run.folder, places=16) as server,
+        visit(browser, server.url, mistakes=("400", "422")) as page,
+    ):
+        page.wait_for_selector("#view-draw div.field:has-text('Prompt')")
         page.uncheck("#view-draw label.check input")
-        page.select_option("#view-draw label.field:has-text('How many') select", "4")
+        page.select_option("#view-draw div.field:has-text('How many') select", "4")
         say(page, "Prompt", "a red circle")
         say(page, "colour", "red")
         draw(page)
@@ -523,8 +526,10 @@ def test_a_model_hears_words_and_labels(browser, tmp_path):
         assert "red" in page.inner_text("dialog")
         page.keyboard.press("Escape")
         assert serious(page) == {}
-        say(page, "Prompt", "a zebra of nine colours")  # words never read are told of, not failed at
-        draw(page)
+        say(page, "Prompt", "a zebra of nine colours")
+        page.click("#view-draw button.draw")
+        page.wait_for_selector("#view-draw .failed :text('zebra')")  # a word that was never read
+        say(page, "Prompt", "a red circle")
         say(page, "colour", "mauve")
         page.click("#view-draw button.draw")
         page.wait_for_selector("#view-draw .failed :text('mauve')")
@@ -535,11 +540,14 @@ def test_a_model_hears_numbers(browser, tmp_path):
     run = un.fit("shapes-told", tmp_path / "shapes", "net.widths=[8,16]", "data.items=400", "data.held_out=100",
                  "train.items=64", "train.batch=32", "train.ema=[0.1]", "train.checkpoint_every=64", "train.warmup=32",
                  "sample={sampler: heun, steps: 3}")  # fmt: skip
-    with live(tmp_path / "data", run.folder, places=16) as server, visit(browser, server.url) as page:
-        page.wait_for_selector("#view-draw label.field:has-text('position')")
+    with (
+        live(tmp_path / "data", run.folder, places=16) as server,
+        visit(browser, server.url, mistakes=("400", "422")) as page,
+    ):
+        page.wait_for_selector("#view-draw div.field:has-text('position')")
         page.uncheck("#view-draw label.check input")
         page.click("#view-draw .chip:has-text('square')")
-        page.select_option("#view-draw label.field:has-text('How many') select", "4")
+        page.select_option("#view-draw div.field:has-text('How many') select", "4")
         say(page, "size", "0.5")
         say(page, "position", "0.3, *")
         draw(page)
@@ -547,8 +555,8 @@ def test_a_model_hears_numbers(browser, tmp_path):
         wanted = run.sample(seeds=range(seed, seed + 4), label="square", tell={"size": 0.5, "position": [0.3, None]})
         assert all(np.array_equal(a, np.asarray(b.convert("L"))) for a, b in zip(shown(page), wanted, strict=True))
         page.reload()  # what was told is remembered
-        page.wait_for_selector("#view-draw label.field:has-text('position')")
-        assert page.locator("#view-draw label.field:has-text('position') input").input_value() == "0.3, *"
+        page.wait_for_selector("#view-draw div.field:has-text('position')")
+        assert page.locator("#view-draw div.field:has-text('position') input").input_value() == "0.3, *"
         say(page, "size", "large")
         page.click("#view-draw button.draw")
         page.wait_for_selector("#view-draw .failed :text('size')")

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import numpy as np
 import PIL.Image
@@ -179,6 +180,12 @@ def test_a_training_goes_on_until_it_is_quiet(run, tmp_path, monkeypatch):
     told = watching.told("one", folder)
     assert told["state"] == "stopped"
     assert "unfinished" in {one["name"] for one in told["advice"]}
+
+
+def test_the_page_is_told_a_version_where_the_package_is_not_installed(client, monkeypatch):
+    assert client.get("/v1/page").json()["version"] == metadata.version("unnoise")
+    monkeypatch.setattr(metadata, "version", lambda _: (_ for _ in ()).throw(metadata.PackageNotFoundError))
+    assert client.get("/v1/page").json()["version"] == "0"
 
 
 def test_beside_a_training_the_page_watches_and_draws_nothing(run):

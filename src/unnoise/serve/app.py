@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ from unnoise.serve.refusals import Refused, wrong
 from unnoise.serve.results import NUMBERS, name, part
 from unnoise.serve.schema import Format, JobRequest
 from unnoise.serve.service import Service
-from unnoise.serve.settings import Settings
+from unnoise.serve.settings import Settings, version
 from unnoise.serve.track import EXPIRED, FAILED, Track
 from unnoise.serve.waiting import until_ended
 
@@ -44,7 +43,7 @@ def create(folders: Mapping[str, Path], settings: Settings) -> FastAPI:
         await asyncio.to_thread(app.state.desk.close)
         await service.stop()
 
-    app = FastAPI(title="unnoise", version=_version(), lifespan=lifespan, default_response_class=Json,
+    app = FastAPI(title="unnoise", version=version(), lifespan=lifespan, default_response_class=Json,
                   docs_url=None, redoc_url=None, redirect_slashes=False)  # fmt: skip
     app.state.service, app.state.keys = service, keys
     app.state.rates = Rates(settings.rate, settings.burst)
@@ -63,14 +62,6 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(UserError, _mistaken)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-
-
-def _version() -> str:
-    """As it is installed; "0" where it runs from its sources alone."""
-    try:
-        return version("unnoise")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _jobs(app: FastAPI) -> None:

@@ -4,7 +4,6 @@ import socket
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 
@@ -18,14 +17,12 @@ from unnoise.serve.guard import Guard
 from unnoise.serve.keys import Keys
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.rates import Rates
-from unnoise.serve.settings import Settings
+from unnoise.serve.settings import Settings, version
 
 
 def create(folder: Path) -> FastAPI:
     """The page over a run under training and those that lie beside it."""
-    app = FastAPI(
-        title="unnoise", version=version("unnoise"), default_response_class=Json, docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="unnoise", version=version(), default_response_class=Json, docs_url=None, redoc_url=None)
     settings = Settings()
     app.state.keys, app.state.rates = Keys(None), Rates(1e6, 1e6)
     app.add_middleware(Guard, settings=settings, keys=app.state.keys, metrics=Metrics(), logged=False)

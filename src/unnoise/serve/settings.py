@@ -1,6 +1,7 @@
 """What a server is told at its start: where it keeps things, and what a request may ask for at most."""
 
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from unnoise.config import UserError
@@ -51,4 +52,12 @@ def check_host(host: str, keys: Path | None) -> None:
         )
 
 
-__all__ = ["LOOPBACK", "Settings", "check_host"]
+def version() -> str:
+    """Of the package, as it is installed; "0" where it runs from its sources alone."""
+    try:
+        return metadata.version("unnoise")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+__all__ = ["LOOPBACK", "Settings", "check_host", "version"]

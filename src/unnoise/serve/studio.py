@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,7 +21,7 @@ from unnoise.serve.desk import Desk
 from unnoise.serve.order import planned
 from unnoise.serve.refusals import Refused, wrong
 from unnoise.serve.schema import PICTURE, JobRequest, Name
-from unnoise.serve.settings import Settings
+from unnoise.serve.settings import Settings, version
 from unnoise.serve.uploads import encoded, from_base64
 
 T = TypeVar("T")
@@ -60,7 +59,7 @@ def attach(app: FastAPI, served: Mapping[str, Path], local: bool, draws: bool = 
 async def offered(request: Request) -> dict[str, Any]:
     """What there is to see, and whether a key is asked for."""
     state = request.app.state
-    return {"version": version("unnoise"), "keys": not state.keys.open, "views": list(state.views)}
+    return {"version": version(), "keys": not state.keys.open, "views": list(state.views)}
 
 
 @watch.get("/runs")

@@ -46,7 +46,7 @@ class Kit(ABC):
     def attention(self, width: int) -> nn.Module: ...
 
     @abstractmethod
-    def core(self, width: int) -> Core: ...
+    def core(self, before: int, width: int, depth: int, embed_width: int) -> Core: ...
 
     @abstractmethod
     def halve(self, width: int) -> nn.Module: ...
@@ -93,8 +93,8 @@ class Plain(Kit):
     def attention(self, width: int) -> nn.Module:
         return Attention(width, head_width=self.head_width, groups=self.groups, epsilon=self.epsilon)
 
-    def core(self, width: int) -> Core:
-        return Core(self.dims, width, self.head_width, self.dropout, preserving=False)
+    def core(self, before: int, width: int, depth: int, embed_width: int) -> Core:
+        return Core(self.dims, before, width, depth, embed_width, self.head_width, self.dropout, preserving=False)
 
     def halve(self, width: int) -> nn.Module:
         return convolution(self.dims, width, width, stride=2)
@@ -133,8 +133,8 @@ class Preserving(Kit):
     def attention(self, width: int) -> nn.Module:
         return PreservingAttention(width, head_width=self.head_width)
 
-    def core(self, width: int) -> Core:
-        return Core(self.dims, width, self.head_width, self.dropout, preserving=True)
+    def core(self, before: int, width: int, depth: int, embed_width: int) -> Core:
+        return Core(self.dims, before, width, depth, embed_width, self.head_width, self.dropout, preserving=True)
 
     def halve(self, width: int) -> nn.Module:
         return Unit(width, width, self.dims, 3, stride=2)

@@ -100,4 +100,11 @@ class Double(nn.Module):
         return self.transposed(x, weight, bias, stride=2, padding=1)
 
 
-__all__ = ["Block", "Double", "convolution", "zero"]
+def crop(h: Float[Tensor, "B C *sizes"], like: Tensor) -> Float[Tensor, "B C *cropped"]:
+    """The near corner of h, as large as `like`: what doubling the half of an odd size leaves over goes."""
+    for axis in range(2, h.ndim):
+        h = h.narrow(axis, 0, like.shape[axis])
+    return h
+
+
+__all__ = ["Block", "Double", "convolution", "crop", "zero"]

@@ -12,6 +12,7 @@ from unnoise.nets.cells import OCTAVES, waves
 from unnoise.nets.embed import FREQUENCIES
 from unnoise.nets.heard import Heard
 from unnoise.nets.kits import Plain, Preserving
+from unnoise.nets.layers import crop
 from unnoise.nets.net import Net
 from unnoise.nets.preserving import BRANCH, Unit, blend, units
 from unnoise.nets.text import texts
@@ -27,9 +28,9 @@ class UNet(Net):
     the way down, one more on the way up. attention: the levels, by index, at which attention follows each
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
     places: whether waves over the field say at the entrance of each level where in it a cell lies; convolutions alone
-    hardly know, and what is told of places needs it. core: blocks of a transformer between the two of the middle, each
-    with an attention of its own: far apart things are told of one another there at little cost. magnitude_preserving:
-    of parts that keep the variance, without norms and biases (`nets/preserving.py`).
+    hardly know, and what is told of places needs it. core: blocks of a transformer, `core_width` wide, that is then the
+    middle, over the field halved once more (`nets/core.py`): what is told of places, and of things far apart, is heard
+    there. magnitude_preserving: of parts that keep the variance, without norms and biases (`nets/preserving.py`).
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
     attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;
@@ -62,6 +63,7 @@ class UNet(Net):
         hears: Literal["noise", "nothing"] = "noise",
         places: bool = False,
         core: int = 0,
+        core_width: int = 192,
         magnitude_preserving: bool = False,
     ):
         super().__init__(shape, classes, answers, heard)
@@ -73,10 +75,10 @@ class UNet(Net):
                 f"head_width, groups and embed_width count channels: expected 1 or more, "
                 f"got {head_width}, {groups} and {embed_width}"
             )
-        if core < 0 or (core and widths[-1] % head_width):
-            raise ValueError(
-                f"core counts blocks, 0 or more, of heads of {head_width} that divide {widths[-1]}, got {core}"
-            )
+        if core < 0 or core_width < 1:
+            raise ValueError(f"core counts blocks, 0 or more, and core_width channels, got {core} and {core_width}")
+        if core and len(widths) in attention:
+            raise ValueError(f"a core is attention in the middle, so attention {attention} cannot name it too")
         if any(level not in range(len(widths) + 1) for level in attention):
             raise ValueError(
                 f"attention stands at levels 0..{len(widths) - 1} or in the middle, {len(widths)}, got {attention}"
@@ -114,13 +116,12 @@ class UNet(Net):
             if level + 1 < len(widths):
                 self.encoder.append(kit.halve(width))
                 skips.append(width)
-        self.middle.append(stage(len(widths), width, width))
-        for _ in range(core):
-            block = kit.core(width)
-            self.middle.append(CoreStage(block, (len(self.modulated), len(self.attention_widths))))
-            self.modulated.append(block.modulated)
-            self.attention_widths.append(width)
-        self.middle.append(stage(len(widths), width, width, look=False))
+        self.core = kit.core(width, core_width, core, embed_width) if core else None
+        if self.core is None:
+            self.middle.append(stage(len(widths), width, width))
+            self.middle.append(stage(len(widths), width, width, look=False))
+        self.before_core = len(self.attention_widths)
+        self.attention_widths += [core_width] * core
         for level, after in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
                 self.decoder.append(stage(level, width + skips.pop(), after))
@@ -157,8 +158,8 @@ class UNet(Net):
     def embed(self, noise_level: Float[Tensor, "B"], cond: Cond, sources: Sources = ()) -> "Context":
         """What every block hears: its share of the modulation; and what every attention may look at."""
         read = self.read(cond, len(noise_level))
-        numbers = self.modulate(self.kit.silu(self.embedding(noise_level, cond, read.vectors)))
-        return Context(numbers.split(self.modulated, dim=1), read.beside(sources))
+        told = self.kit.silu(self.embedding(noise_level, cond, read.vectors))
+        return Context(self.modulate(told).split(self.modulated, dim=1), read.beside(sources), told)
 
     def down(self, h: Float[Tensor, "B C *sizes"], context: "Context", seen: Tensor | None = None) -> list[Tensor]:
         """The skips, from the finest to the coarsest; the last is where the middle starts.
@@ -186,6 +187,9 @@ class UNet(Net):
         return blend(h, place.expand_as(h), BRANCH) if isinstance(layer, Unit) else h + place
 
     def mid(self, h: Float[Tensor, "B W *small"], context: "Context") -> Float[Tensor, "B W *small"]:
+        if self.core is not None:
+            own = slice(self.before_core, self.before_core + self.core.depth)
+            return self.core(h, context.told, context.sources[own])
         for stage in self.middle:
             h = stage(h, context)
         return h
@@ -210,18 +214,12 @@ def arrange(h: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B C *sizes"]:
     return h
 
 
-def crop(h: Float[Tensor, "B C *sizes"], like: Tensor) -> Float[Tensor, "B C *cropped"]:
-    """The near corner of h, as large as `like`: what doubling the half of an odd size leaves over goes."""
-    for axis in range(2, h.ndim):
-        h = h.narrow(axis, 0, like.shape[axis])
-    return h
-
-
 class Context(NamedTuple):
-    """What a pass brings to its blocks: one modulation a block, one list of sources an attention."""
+    """What a pass brings to its blocks: one modulation a block, one list of sources an attention, what all was told."""
 
     modulations: Sequence[Tensor]
     sources: Sources
+    told: Tensor
 
 
 class Stage(nn.Module):
@@ -238,19 +236,6 @@ class Stage(nn.Module):
         if self.attention is None:
             return h
         return self.attention(h, context.sources[self.places[1]] if context.sources else ())
-
-
-class CoreStage(nn.Module):
-    """A block of a transformer in the middle, that knows its place."""
-
-    def __init__(self, core: nn.Module, places: tuple[int, int]):
-        super().__init__()
-        self.core = core
-        self.places = places
-
-    def forward(self, x: Float[Tensor, "B width *sizes"], context: Context) -> Float[Tensor, "B width *sizes"]:
-        sources = context.sources[self.places[1]] if context.sources else ()
-        return self.core(x, context.modulations[self.places[0]], sources)
 
 
 __all__ = ["Context", "Sources", "UNet"]

@@ -24,7 +24,7 @@ NETS = {
         (1, 8, 8), classes=3, widths=(8, 16), blocks=1, attention=(1, 2), head_width=8, magnitude_preserving=m
     ),
     "unet, core": lambda m: UNet(
-        (1, 8, 8), classes=3, widths=(8, 16), blocks=1, core=2, places=True, head_width=8, magnitude_preserving=m
+        (1, 8, 8), classes=3, widths=(8, 16), blocks=1, core=2, core_width=24, head_width=8, magnitude_preserving=m
     ),
     "dit": lambda m: DiT((1, 8, 8), classes=3, width=16, depth=2, head_width=8, patch=2, magnitude_preserving=m),
 }

@@ -350,7 +350,8 @@ def test_dropout_is_heard_in_training_only():
         ({"attention": (3,)}, "levels 0..1 or in the middle, 2"),
         ({"attention": (1,), "head_width": 48}, "heads of 48 do not divide a width of 64"),
         ({"core": -1}, "core counts blocks"),
-        ({"core": 1, "head_width": 48}, "heads of 48 that divide 64"),
+        ({"core": 1, "core_width": 80}, "heads of 32 do not divide a core_width of 80"),
+        ({"core": 1, "attention": (1, 2)}, "a core is attention in the middle"),
         ({"features": 7}, "even count"),
         ({"classes": -1}, "0 or more"),
         ({"widths": ()}, "one a level"),
@@ -362,19 +363,20 @@ def test_a_network_that_cannot_be_is_refused_in_one_sentence(options: dict[str, 
         UNet(**{"shape": (1, 8, 8), **options})  # type: ignore[arg-type]
 
 
-def test_a_core_begins_as_none_and_then_tells_far_places_of_one_another():
-    """While its gains are 0 none of its weights is heard; later a pixel is, far from where convolutions reach."""
+def test_a_core_tells_far_places_of_one_another_and_knows_up_from_down():
+    """While its gates are 0 a pixel is heard as far as its convolutions reach; later everywhere."""
     torch.manual_seed(0)
-    core = Core(2, 16, 8, 0.0, preserving=False)
-    x, modulation = torch.randn(2, 16, 6, 6), torch.randn(2, core.modulated)
-    assert torch.equal(core(x, modulation, ()), x)
-    with torch.no_grad():
-        core.gains.fill_(1.0)  # type: ignore[union-attr]
+    core = Core(2, before=6, width=16, depth=2, embed_width=5, head_width=8, dropout=0.0, preserving=False).double()
+    x, told = torch.randn(2, 6, 13, 13).double(), torch.randn(2, 5).double()
     other = x.clone()
-    other[:, :8, 0, 0] += 1
-    assert ((core(x, modulation, ()) - core(other, modulation, ()))[:, :, 5, 5]).abs().max() > 1e-3
-    turned = core(x.flip(2), modulation, ()).flip(2)
-    assert not torch.allclose(core(x, modulation, ()), turned, atol=1e-3)  # up is told from down
+    other[:, :, 0, 0] += 1
+    assert core(x, told).shape == x.shape
+    assert torch.equal(core(x, told)[..., 5:, 5:], core(other, told)[..., 5:, 5:])
+    torch.nn.init.normal_(core.modulate.weight)  # type: ignore[union-attr, arg-type]
+    assert (core(x, told) - core(other, told))[..., 12, 12].abs().max() > 1e-3
+    even = torch.ones(2, 6, 12, 12).double()
+    inner = core(even, told)[..., 4:8, 4:8]  # no edge is near
+    assert (inner - inner.flip(2)).abs().max() > 1e-3
 
 
 def test_an_unknown_modulation_is_met_with_the_known_ones():

@@ -21,7 +21,7 @@ MADE = {
         (3, 8, 8), widths=(8, 16), blocks=1, attention=(1,), head_width=8, heard=heard, magnitude_preserving=True
     ),
     "unet, core": lambda heard: un.nets.UNet(
-        (3, 8, 8), widths=(8, 16), blocks=1, core=2, places=True, head_width=8, heard=heard
+        (3, 8, 8), widths=(8, 16), blocks=1, core=2, core_width=24, head_width=8, heard=heard
     ),
     "unet, no attention": lambda heard: un.nets.UNet((3, 8, 8), widths=(8,), blocks=1, heard=heard),
     "dit": lambda heard: un.nets.DiT((3, 8, 8), width=32, depth=2, patch=2, head_width=16, heard=heard),
@@ -86,12 +86,23 @@ def test_features_of_another_encoder_are_heard_where_they_stand(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_masked_attention_is_attention_to_what_stands(dtype):
-    """By both roads."""
+    """By both roads, and so are its gradients."""
     generator = torch.Generator().manual_seed(0)
     queries, keys, values = (torch.randn(2, 3, n, 8, generator=generator, dtype=dtype) for n in (5, 7, 7))
     mask = torch.arange(7).expand(2, 7) < 4
     found = attend(queries, keys, values, mask)
     torch.testing.assert_close(found, attend(queries, keys[:, :, :4], values[:, :, :4]), rtol=2e-2, atol=2e-2)
+    given = [one.detach().requires_grad_() for one in (queries, keys, values)]
+    attend(*given, mask).square().sum().backward()
+    exact = [one.detach().double().requires_grad_() for one in (queries, keys[:, :, :4], values[:, :, :4])]
+    attend(*exact).square().sum().backward()
+    for one, other in zip(given, exact, strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        torch.testing.assert_close(one.grad[:, :, : other.shape[2]].double(), other.grad, rtol=5e-2, atol=5e-2)
+        assert not one.grad[:, :, other.shape[2] :].any()
+    nothing = attend(queries, keys, values, torch.zeros_like(mask))
+    assert not nothing.any()
 
 
 def test_a_field_knows_its_places_where_it_is_told():

@@ -110,7 +110,7 @@ def layers(net: Net) -> dict[str, Layer]:
     doubled = {id(part.conv): part for part in net.modules() if isinstance(part, Double)}
     found: dict[str, Layer] = {}
     for name, part in net.named_modules():
-        if name.split(".")[0] in net.shared:
+        if any(f"{name}.".startswith(f"{part}.") for part in net.shared):
             continue
         if isinstance(part, (nn.Linear, *CONVOLUTIONS)) and getattr(part, "groups", 1) == 1:
             found[name] = Plain(part, doubled.get(id(part), part))

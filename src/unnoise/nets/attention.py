@@ -75,9 +75,13 @@ def attend(
     mask: Tensor | None = None,
 ) -> Float[Tensor, "B heads L head"]:
     """softmax(q·kᵀ/√d)·v, by whichever road is the quicker one; mask: (B, M), true where a token stands."""
-    if mask is not None or not _explicit(queries, keys):
-        allowed = None if mask is None else mask.unsqueeze(1).unsqueeze(2)
+    allowed = None if mask is None else mask.unsqueeze(1).unsqueeze(2)
+    if not _explicit(queries, keys):
         return F.scaled_dot_product_attention(queries, keys, values, allowed)
+    if allowed is not None:
+        scores = torch.matmul(queries * queries.shape[3] ** -0.5, keys.transpose(2, 3))
+        scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+        return torch.matmul(scores.softmax(dim=3) * allowed, values)  # nothing, where none stands
     queries = queries * queries.shape[3] ** -0.5
     items = max(1, SCORES // (queries.shape[1] * queries.shape[2] * keys.shape[2]))
     parts = zip(queries.split(items), keys.split(items), values.split(items), strict=True)

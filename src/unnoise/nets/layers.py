@@ -73,7 +73,7 @@ class Block(nn.Module):
 
 
 class Double(nn.Module):
-    """A convolution of the field doubled by nearest neighbours: (B, C, n, ..) → (B, C, 2n, ..).
+    """A convolution of the field doubled by nearest neighbours: (B, C, n, ..) → (B, D, 2n, ..).
 
     Three taps over a field whose neighbours are equal in pairs are two taps over the field itself, so this is
     a transposed convolution with stride 2 and four taps, sums of the three: the same answer from 4/9 of the
@@ -86,7 +86,7 @@ class Double(nn.Module):
         self.conv = conv
         self.transposed = TRANSPOSED[dims]
 
-    def forward(self, x: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B C *doubled"]:
+    def forward(self, x: Float[Tensor, "B C *sizes"]) -> Float[Tensor, "B D *doubled"]:
         return self.carry(x, self.conv.weight, self.conv.bias)
 
     def carry(

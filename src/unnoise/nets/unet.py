@@ -39,7 +39,7 @@ class UNet(Net):
 
     presets = presets.UNET
     any_size = True
-    shared = ("place",)
+    shared = ("place", "core.place")
 
     def __init__(
         self,

@@ -36,6 +36,9 @@ def serve(
     rate: Annotated[float, typer.Option(help="Requests a second and key.")] = 100.0,
     keep: Annotated[float, typer.Option(help="Days that results are kept.")] = 7.0,
     patience: Annotated[float, typer.Option(help="Seconds at a stop for what is under way.")] = 30.0,
+    apart: Annotated[
+        bool, typer.Option("--apart/--together", help="Take the steps in a process of their own, or in this one.")
+    ] = True,
 ) -> None:
     """Serve runs over HTTP: jobs with previews, and OpenAI's image routes. See docs/serving.md."""
     if new_key is not None:
@@ -63,7 +66,7 @@ def serve(
     settings = Settings(
         data=data, keys=keys, device=asking.device(device), places=places, memory=round(memory * 1e9), queue=queue,
         deadline=deadline, longest=max(deadline, Settings.longest), rate=rate, burst=2 * rate, keep=keep * 86400.0,
-        patience=patience,
+        patience=patience, apart=apart,
     )  # fmt: skip
     start(named, settings, host, port, say)
 

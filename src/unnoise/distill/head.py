@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,10 @@ class Law:
         parts = [_narrowed(part, least) for part in fitted]
         mean, axes, values, rest = (np.stack([np.asarray(part[i]) for part in parts]) for i in range(4))
         return Law(mean, axes, values, rest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process has the numbers, and moves them to its own devices."""
+        return Law, (self.mean, self.axes, self.values, self.rest)
 
     @property
     def classes(self) -> int:

@@ -151,6 +151,10 @@ class Plan:
         """SHA-256 of the table's bytes."""
         return hashlib.sha256(self._bytes).hexdigest()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process has the tables, and writes out its steps anew."""
+        return Plan, (*(getattr(self, name) for name in NAMES[:-1]), self.start, self.end, self.spread, self.head)
+
     def __repr__(self) -> str:
         kind = "stochastic" if self.stochastic else "deterministic"
         return (

@@ -1,20 +1,20 @@
-"""The runs that are served: opened when asked for, within a budget of memory, and anew when they are trained on."""
+"""The runs that are served: opened when asked for, within a budget of memory, and anew when they are trained on.
+
+Their weights are held by the loop that takes the steps; here is known which are there, and which are to come and go.
+"""
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from unnoise import run as runs
 from unnoise.config import UserError, nearest
-from unnoise.denoise import Denoiser
 from unnoise.folder import CHECKPOINTS
-from unnoise.restore import Known
 from unnoise.run import Run
-from unnoise.serve.order import WEIGHTED
-from unnoise.serve.probe import MOST, Bits, bits_of
+from unnoise.serve.messages import Drop, Open, Opened
+from unnoise.serve.probe import MOST, Bits
 from unnoise.serve.refusals import Refused
 from unnoise.serve.settings import Settings
 from unnoise.train import checkpoint
@@ -24,9 +24,10 @@ HOLD = 2.0  # seconds that a model stays once it is loaded, however many others 
 
 @dataclass(eq=False)
 class Loaded:
-    """A model with its weights at hand. lanes: how many of them have work, for which it must stay."""
+    """A model that is at hand, by its number there. lanes: how many of them have work, for which it must stay."""
 
     name: str
+    number: int
     run: Run
     stamp: str
     bits: Bits
@@ -37,21 +38,23 @@ class Loaded:
     lanes: int = 0
     yields: bool = False  # to another that waits: it ends what it has begun, and is let go
 
-    def denoiser(self, guides: str) -> Denoiser:
-        """The network with guides around it, and around these what holds known parts in their place."""
-        weighted = guides == WEIGHTED
-        return Known(self.run.guided(({"kind": "cfg"} if self.run.recipe.nulls else 1) if weighted else guides))
+
+@dataclass(frozen=True)
+class _Loading:
+    number: int
+    stamp: str
+    size: int
 
 
 @dataclass
 class _Entry:
-    """A served folder: `run` has its recipe and no weights; loading: under way; trouble: why it cannot be loaded."""
+    """A served folder: `run` has its recipe and no weights; loading: what is under way; trouble: why it cannot be."""
 
     name: str
     folder: Path
     device: str
     loaded: Loaded | None = None
-    loading: Future[Loaded] | None = None
+    loading: _Loading | None = None
     trouble: str = ""
     tried: float = 0.0
 
@@ -61,20 +64,20 @@ class _Entry:
 
 
 class Models:
-    """All that is served, by name. Loading has a thread of its own: others' steps do not wait for it.
+    """All that is served, by name. All but the properties and what they ask are for one thread.
 
-    `get` and `settle` are for the thread that does the steps; `arrived` is called, from another, when one was loaded.
+    send: says to the loop that takes the steps which it is to open and to drop.
     """
 
-    def __init__(self, folders: Mapping[str, Path], settings: Settings, arrived: Callable[[], None]):
+    def __init__(self, folders: Mapping[str, Path], settings: Settings, send: Callable[[Open | Drop], None]):
         if not folders:
             raise UserError("a server needs a run at least")
-        self._settings, self._arrived = settings, arrived
+        self._settings, self._send = settings, send
         self._entries = {name: _Entry(name, path, settings.device) for name, path in folders.items()}
         for entry in self._entries.values():
             if entry.run.recipe.objective.of_labels:
                 raise UserError(f"{entry.folder} tells labels apart and draws nothing: leave it out")
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._numbers = 0
         self._old: list[Loaded] = []  # that were trained on, and have work still
         self._looked = time.monotonic()
 
@@ -113,29 +116,37 @@ class Models:
         entry.loaded.used = time.monotonic()
         return entry.loaded
 
+    def opened(self, news: Opened) -> None:
+        """Takes in a model that is at hand now, or the reason why it is not."""
+        entry = next((e for e in self._entries.values() if e.loading and e.loading.number == news.model), None)
+        if entry is None or entry.loading is None:  # asked for before all was lost
+            self._send(Drop(news.model))
+            return
+        asked, entry.loading = entry.loading, None
+        entry.trouble, entry.tried = news.trouble, time.monotonic()
+        if news.bits is None:
+            return
+        if entry.loaded is not None:
+            self._old.append(entry.loaded)
+        run = news.run or runs.open(entry.folder, entry.device)
+        entry.loaded = Loaded(entry.name, asked.number, run, asked.stamp, news.bits, news.weights, asked.size)
+
     def settle(self) -> None:
-        """Takes in what was loaded, lets go what is idle and old, and looks for new checkpoints now and then."""
-        for entry in self._entries.values():
-            if entry.loading is None or not entry.loading.done():
-                continue
-            done, entry.loading = entry.loading, None
-            error = done.exception()
-            entry.tried = time.monotonic()
-            entry.trouble = "" if error is None else str(error) or type(error).__name__
-            if error is None:
-                if entry.loaded is not None:
-                    self._old.append(entry.loaded)
-                entry.loaded = done.result()
-        self._old = [model for model in self._old if model.lanes]
+        """Lets go what is idle and old, and looks for new checkpoints now and then."""
+        for model in [model for model in self._old if not model.lanes]:
+            self._old.remove(model)
+            self._send(Drop(model.number))
         if time.monotonic() - self._looked > self._settings.watch:
             self._looked = time.monotonic()
             for entry in self._entries.values():
                 if entry.loaded is not None and entry.loading is None and _stamp(entry.folder) != entry.loaded.stamp:
                     self._load(entry)
 
-    def close(self) -> None:
-        """Waits for what is being loaded."""
-        self._loader.shutdown(wait=True, cancel_futures=True)
+    def lost(self) -> None:
+        """None is at hand any more: where they were held there is nothing."""
+        self._old.clear()
+        for entry in self._entries.values():
+            entry.loaded = entry.loading = None
 
     def _room(self, wanted: _Entry) -> bool:
         """Whether another model fits beside those at hand; lets go the one least recently used where it does not.
@@ -156,17 +167,16 @@ class Models:
                 if ripe and not any(model.yields for model in ripe):
                     min(ripe, key=lambda model: model.since).yields = True
                 return False
-            min(idle, key=lambda entry: entry.loaded.used if entry.loaded else 0.0).loaded = None
+            least = min(idle, key=lambda entry: entry.loaded.used if entry.loaded else 0.0)
+            if least.loaded is not None:
+                self._send(Drop(least.loaded.number))
+            least.loaded = None
 
     def _load(self, entry: _Entry) -> None:
-        entry.loading = self._loader.submit(self._open, entry)
-        entry.loading.add_done_callback(lambda _: self._arrived())
-
-    def _open(self, entry: _Entry) -> Loaded:
-        stamp = _stamp(entry.folder)
-        run = runs.open(entry.folder, entry.device)
-        bits = bits_of(run, self._settings.data / "bits.json", self._settings.places or MOST)
-        return Loaded(entry.name, run, stamp, bits, run.weights, _size(entry.folder))
+        self._numbers += 1
+        entry.loading = _Loading(self._numbers, _stamp(entry.folder), _size(entry.folder))
+        kept, most = self._settings.data / "bits.json", self._settings.places or MOST
+        self._send(Open(self._numbers, entry.folder, entry.device, kept, most))
 
 
 def _size(folder: Path) -> int:

@@ -42,7 +42,8 @@ def serve(
     folders: Mapping[str, Path], settings: Settings, host: str, port: int, told: Callable[[str], None] = print
 ) -> None:
     """Serves until it is told to stop. port 0: any that is free; told: is given a line with the address."""
-    sys.setswitchinterval(SWITCH)
+    if not settings.apart:
+        sys.setswitchinterval(SWITCH)
     warnings.filterwarnings("ignore", module=r"PIL\..*")
     warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
     torch.backends.cudnn.deterministic = True  # the same bits for the same call

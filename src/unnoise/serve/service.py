@@ -13,10 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from unnoise.config import UserError
 from unnoise.run import Run
 from unnoise.serve import logs
+from unnoise.serve.apart import Apart
 from unnoise.serve.conditions import check_guides
+from unnoise.serve.messages import News
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.models import Models
 from unnoise.serve.order import Order, order
@@ -24,10 +28,11 @@ from unnoise.serve.refusals import Refused, busy, wrong
 from unnoise.serve.results import archive, picture
 from unnoise.serve.schema import LAST_SEED, JobRequest
 from unnoise.serve.settings import Settings
+from unnoise.serve.steps import Here
 from unnoise.serve.store import Record, Store
 from unnoise.serve.track import DONE, ENDS, FAILED, QUEUED, Bells, Track
 from unnoise.serve.uploads import from_base64
-from unnoise.serve.worker import Task, Worker
+from unnoise.serve.worker import Stepper, Task, Worker
 from unnoise.tensor import Tensor
 
 T = TypeVar("T")
@@ -38,10 +43,11 @@ class Service:
 
     def __init__(self, folders: Mapping[str, Path], settings: Settings):
         self.settings, self.metrics, self._bells = settings, Metrics(), Bells()
-        self.models = Models(folders, settings, lambda: self.worker.wake())
+        self.steps: Stepper = Apart(self._heard, torch.get_num_threads()) if settings.apart else Here(self._heard)
+        self.models = Models(folders, settings, self.steps.send)
         self._store = Store(settings.data)
-        self._drawing = ThreadPoolExecutor(4, thread_name_prefix="pictures")
-        self.worker = Worker(self.models, settings, self.metrics, self._bells, self._ended, self._seen)
+        self._drawing = ThreadPoolExecutor(2, thread_name_prefix="pictures")
+        self.worker = Worker(self.models, self.steps, settings, self.metrics, self._bells, self._ended, self._seen)
         self._tracks: dict[str, Track] = {}
         self.accepting, self.until = False, math.inf  # until: when a stop's patience ends
         self._pruned = 0.0
@@ -58,6 +64,7 @@ class Service:
         self._bells.hang(asyncio.get_running_loop())
         for record, image, mask in self._store.unfinished():
             self._again(record, image, mask)
+        self.steps.start()
         self.models.get(self.models.names[0])  # is at hand when it is asked for
         self.worker.start()
         self.accepting = True
@@ -72,6 +79,7 @@ class Service:
         """Ends what is under way if it can within the patience; what is not done is done after the next start."""
         self.drain()
         await asyncio.to_thread(self.worker.stop, max(0.0, self.until - time.monotonic()))
+        await asyncio.to_thread(self.steps.stop)
         await asyncio.to_thread(self._drawing.shutdown)
         await asyncio.to_thread(self._store.close)
         self._bells.hang(None)
@@ -81,7 +89,7 @@ class Service:
         """Whether the first model is at hand and steps are taken."""
         late = time.monotonic() - self.worker.beat > max(60.0, 2 * self.settings.watch)
         first = self.models.state(self.models.names[0])
-        return self.accepting and self.worker.is_alive() and first is not None and not late
+        return self.accepting and self.worker.is_alive() and self.steps.is_alive() and first is not None and not late
 
     async def accept(
         self,
@@ -228,7 +236,10 @@ class Service:
             raise _nobody(job)
         return record
 
-    # From the thread that does the steps
+    def _heard(self, news: News) -> None:
+        self.worker.hear(news)
+
+    # From the thread that gives places
 
     def _ended(self, task: Task, state: str) -> None:
         self._drawing.submit(self._guarded, partial(self._keep, task, state), task)

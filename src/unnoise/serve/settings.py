@@ -15,6 +15,7 @@ class Settings:
 
     data: Path = Path("serve-data")  # the jobs (SQLite) and their results
     device: str = "cpu"
+    apart: bool = False  # whether the steps are taken in a process of their own
     memory: int = 8 << 30  # of all models' weights
     places: int | None = None  # samples under way at a time in one lane; what a probe finds best if None
     queue: int = 256  # jobs that wait or are under way, of all keys

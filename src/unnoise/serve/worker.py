@@ -1,24 +1,26 @@
-"""The thread that does the steps: it takes in jobs, gives places, ticks, and hands out what is done.
+"""The thread that gives places: it takes in jobs, says to the loop that takes the steps what to draw, and hands out
+what is done.
 
-Every lane is an engine: one model, one set of guides; within it shapes and conditions take turns as the engine has it.
-All other threads speak to it by messages, so nothing here is locked, and it waits for no disk and no picture.
+Every lane is an engine there: one model, one set of guides; within it shapes and conditions take turns as the engine
+has it. All other threads speak to this one by messages, so nothing here is locked, and it waits for no disk, no picture
+and no step.
 """
 
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
 from unnoise.config import UserError
-from unnoise.loop import Done, Engine, Job, Step, Ticket
+from unnoise.loop import Job
 from unnoise.serve import logs
 from unnoise.serve.line import Line
+from unnoise.serve.messages import Begin, Cancel, End, Ended, GaveUp, Look, Message, News, Opened, Submit, Turn
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.models import Loaded, Models
 from unnoise.serve.order import Order
@@ -26,13 +28,15 @@ from unnoise.serve.settings import Settings
 from unnoise.serve.track import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, Bells, Track
 from unnoise.tensor import Tensor
 
-SHOWN = 1 << 21  # numbers in the previews of one job, at most
 LANES = 8  # of one model: of guides in words, beyond which idle ones are forgotten
+SOON = 2  # steps that may be taken before this thread has heard of the last
+LIVES = 2  # ends of the loop that takes the steps after which a job that was under way each time has failed
 
 
 @dataclass(eq=False)
 class Task:
-    """A job on its way. under_way: where each sample stands, in rows; found, failed: what has become of the others."""
+    """A job on its way. under_way: where each sample stands, in rows; found, failed: what has become of the others;
+    ends: how often all that was under way has been lost."""
 
     track: Track
     order: Order
@@ -44,6 +48,7 @@ class Task:
     found: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     failed: dict[int, str] = field(default_factory=dict[int, str])
     model: Loaded | None = None  # since its first sample has a place: all are drawn by the same weights
+    ends: int = 0
 
     def __post_init__(self) -> None:
         self.waiting.extend(range(len(self.order.seeds)))
@@ -63,34 +68,67 @@ Finish: TypeAlias = Callable[[Task, str], None]
 Show: TypeAlias = Callable[[Task, dict[int, tuple[int, Tensor]]], None]
 
 
+@runtime_checkable
+class Stepper(Protocol):
+    """The loop that takes the steps, wherever it runs; its news come through `Worker.hear`."""
+
+    def start(self) -> None:
+        """Begins to take messages."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether messages are taken."""
+        ...
+
+    def send(self, message: Message) -> None:
+        """Says something to it."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it after the step that it takes."""
+        ...
+
+
 @dataclass(eq=False)
 class _Lane:
-    """An engine and who waits for it. tickets: whose sample each place holds."""
+    """An engine, by its number, and who waits for it. tickets: whose samples, by the number they were submitted by."""
 
+    number: int
     model: Loaded
-    engine: Engine
+    places: int
     line: Line[Task] = field(default_factory=Line[Task])
     tickets: dict[int, tuple[Task, list[int]]] = field(default_factory=dict[int, tuple[Task, list[int]]])
 
     @property
     def works(self) -> bool:
-        return self.engine.busy or len(self.line) > 0
+        return len(self.tickets) + len(self.line) > 0
+
+    @property
+    def free(self) -> int:
+        """Places soon: who follows what ends within SOON steps is sent ahead, at most as often as there are places."""
+        left = [task.order.plan.rows - row
+                for task, samples in self.tickets.values()
+                for sample in samples if (row := task.under_way.get(sample)) is not None]  # fmt: skip
+        return self.places + min(self.places, sum(rows <= SOON for rows in left)) - len(left)
 
 
 class Worker(Thread):
     """finish, show: what is done with a job that has ended, and with beliefs to look at; neither may wait."""
 
-    def __init__(self, models: Models, settings: Settings, metrics: Metrics, bells: Bells, finish: Finish, show: Show):
-        super().__init__(name="steps", daemon=True)
-        self._models, self._settings, self._metrics, self._bells = models, settings, metrics, bells
+    def __init__(
+        self, models: Models, steps: Stepper, settings: Settings, metrics: Metrics, bells: Bells, finish: Finish,
+        show: Show,
+    ):  # fmt: skip
+        super().__init__(name="places", daemon=True)
+        self._models, self._steps, self._settings = models, steps, settings
+        self._metrics, self._bells = metrics, bells
         self._finish, self._show = finish, show
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tasks: dict[str, Task] = {}
         self._homeless: Line[Task] = Line()  # whose model is not at hand
         self._lanes: dict[tuple[Loaded, str], _Lane] = {}
-        self._turn, self._placed = 0, 0.0
-        self._ticks = 0
-        self._numbers = 0
+        self._placed = 0.0
+        self._ticks = self._numbers = self._tickets = self._made = 0
         self._stopping = self._draining = False
         self.rate = 0.0  # evaluations a second, while there is work
         self.left = 0  # evaluations that wait or are under way
@@ -108,9 +146,9 @@ class Worker(Thread):
         """A job that nobody wants any more; it ends before the next step."""
         self._inbox.put(lambda: self._end(job, CANCELLED))
 
-    def wake(self) -> None:
-        """Something has changed elsewhere."""
-        self._inbox.put(lambda: None)
+    def hear(self, news: News) -> None:
+        """What the loop that takes the steps has to tell."""
+        self._inbox.put(lambda: self._hear(news))
 
     def drain(self) -> None:
         """No place is given any more; what has one goes on."""
@@ -127,31 +165,25 @@ class Worker(Thread):
 
     def run(self) -> None:
         """Until it is stopped."""
-        while not self._stopping:
-            steps = any(lane.engine.busy for lane in self._lanes.values())
-            if self._draining and not steps:
-                break
+        while not self._stopping and not (self._draining and not any(lane.tickets for lane in self._lanes.values())):
             try:
-                self._round(wait=not steps)
+                self._round()
             except Exception as error:  # a mistake of ours must not end the thread that all wait for
-                logs.error("steps", error)
+                logs.error("places", error)
                 time.sleep(0.1)
             self.beat = time.monotonic()
-        self._models.close()
 
-    def _round(self, wait: bool) -> None:
-        self._read(wait)
+    def _round(self) -> None:
+        self._read()
         self._models.settle()
         self._expire()
         self._house()
         self._admit()
-        self._tick()
 
-    def _read(self, wait: bool) -> None:
-        """All messages there are; with nothing under way, until one comes or a deadline may have passed."""
+    def _read(self) -> None:
+        """All messages there are, one at least, if it comes before a deadline may have passed."""
         try:
-            if wait:
-                self._inbox.get(timeout=0.05 if self._tasks else self._settings.watch)()
+            self._inbox.get(timeout=0.05 if self._tasks else self._settings.watch)()
             while True:
                 self._inbox.get_nowait()()
         except Empty:
@@ -187,6 +219,7 @@ class Worker(Thread):
             if lane is not None:
                 self._homeless.drop(task)
                 lane.line.add(task)
+                lane.model.lanes = max(1, lane.model.lanes)
         self._places()
         self._count()
 
@@ -195,10 +228,12 @@ class Worker(Thread):
             own = [key for key in self._lanes if key[0] is model]
             for key in own[: max(0, len(own) + 1 - LANES)]:
                 if not self._lanes[key].works:
-                    del self._lanes[key]
+                    self._steps.send(End(self._lanes.pop(key).number))
+            self._made += 1
             sizes = model.bits.sizes
-            engine = Engine(model.denoiser(guides), self._settings.places or sizes[-1], sizes, model.run.device)
-            self._lanes[model, guides] = _Lane(model, engine)
+            places = self._settings.places or sizes[-1]
+            self._lanes[model, guides] = _Lane(self._made, model, places)
+            self._steps.send(Begin(self._made, model.number, guides, places, sizes))
         return self._lanes[model, guides]
 
     def _admit(self) -> None:
@@ -209,82 +244,92 @@ class Worker(Thread):
         for task in self._tasks.values():
             held[task.owner] += len(task.under_way)
         for lane in self._lanes.values():
-            free = lane.engine.places - lane.engine.under_way
-            for task, samples in lane.line.take(free, held) if free > 0 and len(lane.line) else ():
-                self._begin(lane, task, samples)
+            if len(lane.line) and (free := lane.free) > 0:
+                for task, samples in lane.line.take(free, held):
+                    self._begin(lane, task, samples)
 
     def _begin(self, lane: _Lane, task: Task, samples: list[int]) -> None:
         order, task.model = task.order, lane.model
         index = torch.as_tensor(samples)
         cond = {name: leaf[index] for name, leaf in order.cond.items()}
         start = None if order.start is None else order.start[index]
-        try:
-            ticket = lane.engine.submit(Job(order.plan, order.shape, [order.seeds[i] for i in samples], cond, start))
-        except ValueError as error:  # what does not fit this model after all
-            task.failed.update(dict.fromkeys(samples, str(error)))
-            self._settle(task)
-            return
-        lane.tickets[ticket.number] = (task, samples)
+        self._tickets += 1
+        lane.tickets[self._tickets] = (task, samples)
         task.under_way.update(dict.fromkeys(samples, 0))
-        for _ in samples:
-            self._metrics.admission.observe(self._ticks - task.came)
+        job = Job(order.plan, order.shape, [order.seeds[i] for i in samples], cond, start)
+        self._steps.send(Submit(lane.number, self._tickets, job))
         if task.track.state == QUEUED:
             task.track.state = RUNNING
 
-    def _tick(self) -> None:
-        """One step of the lane whose turn it is."""
-        busy = [lane for lane in self._lanes.values() if lane.engine.busy]
-        if not busy:
-            return
-        self._turn += 1
-        lane = busy[self._turn % len(busy)]
-        begun = time.perf_counter()
-        try:
-            events = lane.engine.tick()
-        except Exception as error:  # of the whole step, such as memory that is not there: its jobs fail, others go on
-            self._give_up(lane, f"{type(error).__name__}: {error}")
-            return
-        self._ticks += 1
-        beliefs: dict[Task, dict[int, Step]] = {}
-        touched: set[Task] = set()
-        for event in events:
-            task, samples = lane.tickets[event.ticket.number]
-            sample = samples[event.index]
-            touched.add(task)
-            if isinstance(event, Step):
-                if task.track.steps[0] == 0 and not any(task.under_way.values()) and not task.found:
-                    self._metrics.preview.observe(time.monotonic() - task.track.begun)
-                task.under_way[sample] = event.row
-                beliefs.setdefault(task, {})[sample] = event
+    # What is heard of the steps
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case Opened():
+                self._models.opened(news)
+            case Turn():
+                if (lane := self._numbered(news.lane)) is not None:
+                    self._turned(lane, news)
+            case GaveUp(number, reason):
+                if (lane := self._numbered(number)) is not None:
+                    self._give_up(lane, reason)
+            case Ended(reason):
+                self._begin_anew(reason)
+
+    def _turned(self, lane: _Lane, turn: Turn) -> None:
+        """A lane has moved by a step: its jobs' news, and places that are free."""
+        if turn.rows:
+            self._ticks += 1
+            self._timed(turn.seconds, len(turn.rows))
+        beliefs: dict[Task, dict[int, tuple[int, Tensor]]] = {}
+        touched: dict[Task, int] = {}
+        for (ticket, index), row in turn.rows.items():
+            if ticket not in lane.tickets:  # cancelled meanwhile
+                continue
+            task, samples = lane.tickets[ticket]
+            touched[task] = ticket
+            self._moved(task, samples[index], row)
+            if (x0 := turn.beliefs.get((ticket, index))) is not None:
+                beliefs.setdefault(task, {})[samples[index]] = (row, x0)
+        for place in (*turn.found, *turn.failed):
+            ticket, index = place
+            if ticket not in lane.tickets:
+                continue
+            task, samples = lane.tickets[ticket]
+            touched[task] = ticket
+            task.under_way.pop(samples[index], None)
+            if place in turn.found:
+                task.found[samples[index]] = turn.found[place]
             else:
-                task.under_way.pop(sample, None)
-                if isinstance(event, Done):
-                    task.found[sample] = event.x
-                else:
-                    task.failed[sample] = event.reason
-        rows = sum(len(steps) for steps in beliefs.values())
-        self._timed(time.perf_counter() - begun, rows)
+                task.failed[samples[index]] = turn.failed[place]
         lane.tickets = {n: (task, samples) for n, (task, samples) in lane.tickets.items()
                         if any(sample in task.under_way for sample in samples)}  # fmt: skip
         now = time.monotonic()
-        for task in touched:
+        for task, ticket in touched.items():
             self._tell(task, beliefs.get(task, {}), now)
+            if task.track.listeners and now - task.track.shown >= self._settings.preview:
+                self._steps.send(Look(lane.number, ticket))
             self._settle(task)
         self._bells.ring(task.track for task in touched)
 
-    def _tell(self, task: Task, steps: dict[int, Step], now: float) -> None:
-        """News of a job, and its beliefs to look at, where somebody listens and has not heard for a while."""
+    def _moved(self, task: Task, sample: int, row: int) -> None:
+        if row == 1:
+            self._metrics.admission.observe(max(0, self._ticks - task.came - 1))
+            if not task.track.steps[0] and not any(task.under_way.values()):
+                self._metrics.preview.observe(time.monotonic() - task.track.begun)
+        task.under_way[sample] = row
+
+    def _tell(self, task: Task, seen: dict[int, tuple[int, Tensor]], now: float) -> None:
+        """How far a job is; its beliefs to look at, where somebody listens."""
         track, rows = task.track, task.order.plan.rows
         track.steps = (sum(task.under_way.values()) + rows * (len(task.found) + len(task.failed)),
                        rows * track.samples)  # fmt: skip
-        if not track.listeners or now - track.shown < self._settings.preview:
+        if not track.listeners or not seen:
             return
         track.shown = now
         track.tell("step", {"done": track.steps[0], "of": track.steps[1], "samples_done": len(task.found)})
-        most = max(1, SHOWN // math.prod(task.order.shape))
-        seen = {sample: (step.row, step.x0) for sample, step in sorted(steps.items())[:most]}
-        if seen and task.under_way:
-            self._show(task, seen)
+        if task.under_way:
+            self._show(task, dict(sorted(seen.items())))
 
     def _timed(self, seconds: float, rows: int) -> None:
         metrics = self._metrics
@@ -308,7 +353,7 @@ class Worker(Thread):
         for lane in self._lanes.values():
             lane.line.drop(task)
             for number in [n for n, (other, _) in lane.tickets.items() if other is task]:
-                lane.engine.cancel(Ticket(number))
+                self._steps.send(Cancel(lane.number, number))
                 del lane.tickets[number]
         self._homeless.drop(task)
         task.waiting.clear()
@@ -321,15 +366,42 @@ class Worker(Thread):
             self._finish(task, state)
 
     def _give_up(self, lane: _Lane, reason: str) -> None:
+        """A lane is no more: what was under way in it fails, what waits waits anew."""
         for task in {task for task, _ in lane.tickets.values()}:
             task.failed.update(dict.fromkeys(range(len(task.order.seeds)), reason))
             self._end(task.track.job, FAILED)
-        for key in [key for key, other in self._lanes.items() if other is lane]:
-            for task in list(lane.line):
+        self._forget(lane)
+
+    def _begin_anew(self, reason: str) -> None:
+        """The loop is no more: what was under way begins again, by the same seeds, where it has not been so before."""
+        logs.say("steps ended", reason=reason)
+        self._models.lost()
+        for task in {task for lane in self._lanes.values() for task, _ in lane.tickets.values()}:
+            task.ends += 1
+            if task.ends >= LIVES:
+                task.failed.update(dict.fromkeys(task.under_way, reason))
+                self._end(task.track.job, FAILED)
+        for lane in list(self._lanes.values()):
+            for task in {task for task, _ in lane.tickets.values()}:
                 lane.line.drop(task)
-                task.model = None
-                self._homeless.add(task)
-            del self._lanes[key]
+                task.waiting.clear()
+                task.waiting.extend(range(len(task.order.seeds)))
+                task.under_way.clear()
+                task.found.clear()
+                task.failed.clear()
+                task.track.state, task.track.steps = QUEUED, (0, task.order.plan.rows * task.track.samples)
+                lane.line.add(task)
+            self._forget(lane)
+
+    def _forget(self, lane: _Lane) -> None:
+        for task in list(lane.line):
+            lane.line.drop(task)
+            task.model = None
+            self._homeless.add(task)
+        self._lanes = {key: other for key, other in self._lanes.items() if other is not lane}
+
+    def _numbered(self, number: int) -> _Lane | None:
+        return next((lane for lane in self._lanes.values() if lane.number == number), None)
 
     def _count(self) -> None:
         tasks = list(self._tasks.values())

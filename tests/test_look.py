@@ -132,6 +132,22 @@ def test_a_table_tells_its_gaps_and_its_words(capsys, tmp_path):
     assert said["files"] == ["look-flowers/columns.png"]
 
 
+def test_what_a_model_may_be_told_is_listed_with_its_range_and_gaps(capsys, tmp_path):
+    rows = [f"{i},{'' if i % 5 == 0 else i % 7},{'xy'[i % 2]},{'ab'[i % 2]}" for i in range(260)]
+    (tmp_path / "stall.csv").write_text("\n".join(["sold,degrees,day,kind", *rows]) + "\n")
+    args = ("stall.csv", "data.tell=[degrees]", "data.labels=[day]", "data.label=kind")
+    found = told(capsys, "look", *args)["told"]
+    assert sorted(found["day"]["values"]) == ["x", "y"]
+    assert 150 < sum(found["day"]["values"].values()) < 260, "of the training part"
+    degrees = found["degrees"]
+    assert (degrees["low"], degrees["high"]) == ([0.0], [6.0])
+    assert 20 < degrees["missing"][0] <= 52
+    assert main(["look", *args]) == 0
+    said = capsys.readouterr().out
+    assert f"degrees  0 to 6, {degrees['mean'][0]:.4g} on average, {degrees['missing'][0]} missing\n" in said
+    assert f"day      x {found['day']['values']['x']}, y" in said
+
+
 def test_recipes_are_looked_at_too(capsys):
     said = told(capsys, "look", "digits")
     assert said["items"] == 1797

@@ -38,6 +38,7 @@ def look(
 ) -> None:
     """Say what data hold: sizes, labels, ranges, copies, what cannot be read; and draw a sheet of them."""
     from unnoise.advise.census import Copies, census
+    from unnoise.advise.tells import captions, conditions, lines
     from unnoise.cli.ask_first import reading
     from unnoise.data import World
 
@@ -48,12 +49,19 @@ def look(
         found = census(source, names, gaps)
         if isinstance(source, World):  # what is drawn anew is alike by chance
             found = replace(found, near=Copies())
-    texts = captions(source)
+    texts, named = captions(source), conditions(source)
     folder = out or Path(f"look-{name}")
     written = _draw(source, found, folder, name)
     if json:
         more = {} if texts is None else {"captions": texts}
-        told = {**record(found), **more, "notes": notes(found), "said": list(said), "files": [*map(str, written)]}
+        told = {
+            **record(found),
+            **more,
+            "told": named,
+            "notes": notes(found),
+            "said": list(said),
+            "files": [*map(str, written)],
+        }
         tell({"data": data, **told})
         return
     say(f"{name}: {headline(found)}")
@@ -62,7 +70,7 @@ def look(
     for sentence in notes(found):
         say(f"• {sentence}")
     say("")
-    for line in (*details(found), *about(texts, source)):
+    for line in (*details(found), *lines(texts, named)):
         say(line.rstrip())
     say(f"\nDrawn in {' and '.join(shlex.quote(str(path)) for path in written)}")
 
@@ -199,44 +207,6 @@ def details(found: "Census") -> list[str]:
     return lines
 
 
-def captions(source: "Source") -> dict[str, Any] | None:
-    """What there is to say of the captions of the training part; None where there are none."""
-    import numpy as np
-
-    texts = source.split("train").cond.get("text")
-    if texts is None:
-        return None
-    split = [text.split() for text in texts.tolist()]
-    lengths = [len(words) for words in split]
-    return {
-        "captions": len(split),
-        "different": len(set(texts.tolist())),
-        "words": len({word.strip(",.;:!?").lower() for words in split for word in words}),
-        "shortest": min(lengths),
-        "mean": float(np.mean(lengths)),
-        "longest": max(lengths),
-    }
-
-
-def about(texts: Mapping[str, Any] | None, source: "Source") -> list[str]:
-    """Captions in a line, and how often each value is told of items that have labels beside the one."""
-    import numpy as np
-
-    lines: list[str] = []
-    if texts is not None:
-        long = f"of {texts['shortest']} to {texts['longest']} words, {texts['mean']:.1f} on average"
-        counts = f"{texts['captions']:,} captions, {texts['different']:,} different, {long}"
-        lines.append(f"{counts}; {texts['words']} different words")
-    values: Mapping[str, Sequence[str]] = getattr(source, "values", {})
-    if values:
-        cond, wide = source.split("train").cond, max(map(len, values))
-        for name, named in values.items():
-            often = np.bincount(cond[name].ravel(), minlength=len(named) + 1)[: len(named)]
-            said = ", ".join(f"{value} {count:,}" for value, count in zip(named, often.tolist(), strict=True))
-            lines.append(f"{name:<{wide}}  {said}")
-    return lines
-
-
 def record(found: "Census") -> dict[str, Any]:
     """The census as plain numbers and words."""
     from dataclasses import asdict
@@ -329,4 +299,4 @@ def _shown(item: Any, high: float) -> Any:
     return levels if high > 127 else np.rint(levels * (255 / max(high, 1))).astype(np.uint8)
 
 
-__all__ = ["about", "captions", "details", "headline", "look", "notes", "record"]
+__all__ = ["details", "headline", "look", "notes", "record"]

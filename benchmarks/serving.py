@@ -193,9 +193,11 @@ async def ask(server: Server, sampler: str, steps: int, seed: int) -> dict[str, 
             if "result" not in told and b'"b64_json"' in data.rpartition(b"image_generation.completed")[2]:
                 told["result"] = now
         writer.close()
-    except (OSError, TimeoutError, asyncio.TimeoutError):
-        return {**told, "seconds": time.perf_counter() - begun}
+    except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+        return {**told, "error": str(error) or type(error).__name__, "seconds": time.perf_counter() - begun}
     status = int(data.split()[1]) if data else 0
+    if not status:
+        told["error"] = "closed without an answer"
     if status == 200 and "result" not in told:  # the stream had begun when the deadline passed
         status = 504 if b'"code": "deadline"' in data else -1
     return {**told, "status": status, "seconds": time.perf_counter() - begun}
@@ -247,6 +249,8 @@ def cell(
         "memory_first": memory[0] if memory else None, "memory_last": memory[-1] if memory else None,
         "others_load": os.getloadavg()[0], "wall": time.perf_counter() - begun,
     }  # fmt: skip
+    if errors := sorted({one["error"] for one in found if "error" in one}):
+        told["errors"] = errors
     if counts:
         told["admission_ticks_p95"] = _bucket(counted, counts, "unnoise_admission_ticks", 0.95)
         ticks, done = (counts[f"unnoise_{k}_total"] - counted[f"unnoise_{k}_total"] for k in ("ticks", "rows"))

@@ -47,7 +47,7 @@ def create(folders: Mapping[str, Path], settings: Settings) -> FastAPI:
                   docs_url=None, redoc_url=None, redirect_slashes=False)  # fmt: skip
     app.state.service, app.state.keys = service, keys
     app.state.rates = Rates(settings.rate, settings.burst)
-    app.add_middleware(Guard, settings=settings, keys=keys, metrics=service.metrics)
+    app.add_middleware(Guard, settings=settings, keys=keys, metrics=service.metrics, full=service.full)
     answer_errors(app)
     _jobs(app)
     _others(app)

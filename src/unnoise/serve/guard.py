@@ -24,6 +24,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOCAL = ("localhost", "127.0.0.1", "::1", "testserver")
+JOBS = ("/v1/jobs", "/v1/images/generations", "/v1/images/edits")
 SLOW = 30.0  # seconds for a request's body
 
 
@@ -31,10 +32,14 @@ class Guard:
     """ASGI around ASGI. Where no keys are set the browser's own rules are the only lock: then other hosts' names
     (DNS rebinding) and other pages' requests are refused."""
 
-    def __init__(self, app: App, settings: Settings, keys: Keys, metrics: Metrics, logged: bool = True):
-        """logged: a line in the log for each request."""
+    def __init__(
+        self, app: App, settings: Settings, keys: Keys, metrics: Metrics, logged: bool = True,
+        full: Callable[[], Refused | None] = lambda: None,
+    ):  # fmt: skip
+        """logged: a line in the log for each request; full: why no job at all is taken now, which a request for one is
+        told before it is read."""
         self._app, self._settings, self._keys, self._metrics = app, settings, keys, metrics
-        self._logged, self._open = logged, 0
+        self._logged, self._full, self._open = logged, full, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -87,6 +92,8 @@ class Guard:
             origin = headers.get(b"origin")
             if origin is not None and origin != f"{scope.get('scheme', 'http')}://{headers.get(b'host')}":
                 raise Refused(403, "wrong_origin", "without keys no page of another origin may ask")
+        if self._keys.open and scope["method"] == "POST" and scope["path"] in JOBS and (why := self._full()):
+            raise why  # where there are keys, who asks is found out first
 
 
 SAFE = (

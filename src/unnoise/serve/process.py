@@ -17,6 +17,7 @@ from unnoise.serve import logs
 from unnoise.serve.app import create
 from unnoise.serve.settings import Settings
 
+BACKLOG = 4096  # connections that wait to be taken: who comes in a crowd is told so, not left without an answer
 SWITCH = 0.0005  # seconds: the thread that does the steps waits for Python no longer than this
 
 
@@ -52,11 +53,11 @@ def serve(
     with socket.socket(family) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-        bound.listen(settings.connections)  # who reads the address may ask at once
+        bound.listen(BACKLOG)  # who reads the address may ask at once
         config = uvicorn.Config(
             app, log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on",
             timeout_keep_alive=15, h11_max_incomplete_event_size=1 << 14, http="h11", ws="none",
-            timeout_graceful_shutdown=round(settings.patience) + 5, backlog=settings.connections,
+            timeout_graceful_shutdown=round(settings.patience) + 5, backlog=BACKLOG,
         )  # fmt: skip
         shown = f"[{host}]" if ":" in host else host
         told(f"Serving {', '.join(folders)} on http://{shown}:{bound.getsockname()[1]} (Ctrl-C stops)")

@@ -135,12 +135,19 @@ class Service:
         await self._prune()
         return track, True
 
+    def full(self) -> Refused | None:
+        """Why no job at all is taken now, if none is."""
+        if len(self._tracks) < self.settings.queue:
+            return None
+        wait = self.worker.left / (self.worker.rate or math.inf)
+        return busy(f"{len(self._tracks)} jobs are under way or wait, which is as many as are taken", wait)
+
     def _check_room(self, deadline: float, rows: int = 0) -> None:
         """Raises where so many wait that this would wait in vain."""
+        if why := self.full():
+            raise why
         rate = self.worker.rate or math.inf
         wait, own = self.worker.left / rate, rows / rate
-        if len(self._tracks) >= self.settings.queue:
-            raise busy(f"{len(self._tracks)} jobs are under way or wait, which is as many as are taken", wait)
         if wait > 0 and wait + own > deadline:
             raise busy(f"what is before it takes {wait:.1f} s, and its deadline is {deadline:g} s",
                        min(wait, wait + own - deadline))  # fmt: skip

@@ -1,13 +1,15 @@
 """Requests at random times: unnoise's shared steps, one request at a time, and LitServe around diffusers' pipeline.
 
 Open loop: arrivals are a Poisson process whose rate does not wait for answers, at shares of the capacity, which is what
-the network alone does at its best batch, measured anew beside every mix. All three serve the same network, on the same
-thread, behind HTTP on this machine. Requests ask for one sample, by one of so many settings.
+the network alone does at its best batch on an idle machine: the ceiling. It is measured before and after every cell,
+for machines change their pace, and the mean of the two is what the cell is compared with. All three serve the same
+network, on the same thread, behind HTTP on this machine, where who asks takes processor time too. Requests ask for one
+sample, by one of so many settings.
 
     python serving.py [--seconds 12] [--loads 0.2,0.5,0.8,1,2,10] [--mixes 1,4,16] [--rivals unnoise,one,litserve]
     python serving.py --quick   # a minute and a half: that all three answer
 
-It takes 17 minutes of a quiet machine. A run that was interrupted goes on where it stood: what is in the results is not
+It takes 22 minutes of a quiet machine. A run that was interrupted goes on where it stood: what is in the results is not
 measured again, unless --afresh.
 """
 
@@ -47,7 +49,7 @@ def train(folder: Path, widths: str = WIDTHS) -> Path:
     return folder
 
 
-def ceiling(run: Path, seconds: float = 4.0) -> dict[str, Any]:
+def ceiling(run: Path, seconds: float = 2.0) -> dict[str, Any]:
     """Rows a second of the network alone, at each batch and at the best; the best of several bouts in turn."""
     code = (
         "import sys, time, json, torch; torch.set_num_threads(1)\n"
@@ -58,7 +60,7 @@ def ceiling(run: Path, seconds: float = 4.0) -> dict[str, Any]:
         "with torch.no_grad():\n"
         "  end = time.perf_counter() + float(sys.argv[2])\n"
         "  while time.perf_counter() < end:\n"
-        "    for size in (1, 8, 16, 32, 64, 128):\n"
+        "    for size in (1, 16, 32, 64, 128):\n"
         "      x = torch.randn(size, *shape); level = net.process.level(np.linspace(.1, 1, size), x)\n"
         "      cond = {'label': torch.arange(size) % 10}\n"
         "      begun = time.perf_counter(), time.thread_time()\n"
@@ -227,9 +229,15 @@ async def _watch(server: Server, memory: list[float]) -> None:
         await asyncio.sleep(0.5)
 
 
-def cell(
-    server: Server, mix: int, load: float, capacity: float, roof: dict[str, Any], seconds: float
-) -> dict[str, Any]:
+def compare(cell: dict[str, Any], roofs: list[dict[str, Any]]) -> None:
+    """Writes into a cell what share it is of the ceilings before and after it, by the clock and by processor time."""
+    cell["ceiling"] = [roof["rows_per_second"] for roof in roofs]
+    cell["of_ceiling"] = cell["rows_per_second"] / float(np.mean(cell["ceiling"]))
+    by_cpu = float(np.mean([roof["rows_per_cpu_second"] for roof in roofs]))
+    cell["of_ceiling_by_cpu"] = cell["rows_per_cpu_second"] / by_cpu
+
+
+def cell(server: Server, mix: int, load: float, capacity: float, seconds: float) -> dict[str, Any]:
     """One load of one mix: throughput, latencies, outcomes, what it took."""
     before, counted, begun = server.usage(), server.counts(), time.perf_counter()
     found, took, memory = asyncio.run(offer(server, mix, load * capacity, seconds, int(1000 * load) + mix))
@@ -241,8 +249,7 @@ def cell(
         "rival": server.rival, "settings": mix, "load": load, "offered_per_second": load * capacity,
         "requests": len(found), "seconds": took, "done_per_second": len(fine) / took,
         "outcomes": {str(k): sum(one["status"] == k for one in found) for k in seen},
-        "of_ceiling": rows / took / roof["rows_per_second"],
-        "of_ceiling_by_cpu": rows / cpu / roof["rows_per_cpu_second"] if cpu else None,
+        "rows_per_second": rows / took, "rows_per_cpu_second": rows / max(cpu, 0.01),
         "preview": _quantiles([one["preview"] for one in fine if "preview" in one]),
         "result": _quantiles([one["seconds"] for one in fine]),
         "longest_answer": max((one["seconds"] for one in found), default=0.0),
@@ -307,14 +314,16 @@ def main() -> None:
                     continue
                 place = Path(folder) / f"{rival}-{mix}"
                 place.mkdir()
-                roof = ceiling(run)
-                roofs.append(roof)
-                capacity = roof["rows_per_second"] / float(np.mean([steps for _, steps in SETTINGS[mix]]))
+                roof, steps = ceiling(run), float(np.mean([steps for _, steps in SETTINGS[mix]]))
                 server = Server(rival, run, place)
                 try:
-                    asyncio.run(offer(server, mix, capacity / 4, 2.0, 1))  # what is made at the first request is made
+                    # what is made at the first request is made
+                    asyncio.run(offer(server, mix, roof["rows_per_second"] / steps / 4, 2.0, 1))
                     for load in left:
-                        made = cell(server, mix, load, capacity, roof, given.seconds)
+                        made = cell(server, mix, load, roof["rows_per_second"] / steps, given.seconds)
+                        before, roof = roof, ceiling(run)
+                        compare(made, [before, roof])
+                        roofs.append(roof)
                         cells.append(made)
                         save(given.name, {**about, "ceilings": roofs, "cells": cells})
                         print(f"{rival:9} {mix:2} settings, load {load:4g}: {made['done_per_second']:6.1f}/s, "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from unnoise.loop import Job
 from unnoise.run import Run
@@ -123,7 +123,29 @@ class Ended:
 
 News: TypeAlias = Opened | Turn | GaveUp | Ended
 
+
+@runtime_checkable
+class Stepper(Protocol):
+    """The loop, wherever it runs."""
+
+    def start(self) -> None:
+        """Begins to take messages."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether messages are taken."""
+        ...
+
+    def send(self, message: Message) -> None:
+        """Says something to it, from any thread."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it after the step that it takes."""
+        ...
+
+
 __all__ = [
-    "Begin", "Cancel", "Drop", "End", "Ended", "GaveUp", "Look", "Message", "News", "Open", "Opened", "Place", "Submit",
-    "Turn",
+    "Begin", "Cancel", "Drop", "End", "Ended", "GaveUp", "Look", "Message", "News", "Open", "Opened", "Place",
+    "Stepper", "Submit", "Turn",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from unnoise.run import Run
 from unnoise.serve import logs
 from unnoise.serve.apart import Apart
 from unnoise.serve.conditions import check_guides
-from unnoise.serve.messages import News
+from unnoise.serve.messages import News, Stepper
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.models import Models
 from unnoise.serve.order import Order, order
@@ -30,9 +30,10 @@ from unnoise.serve.schema import LAST_SEED, JobRequest
 from unnoise.serve.settings import Settings
 from unnoise.serve.steps import Here
 from unnoise.serve.store import Record, Store
+from unnoise.serve.task import Task
 from unnoise.serve.track import DONE, ENDS, FAILED, QUEUED, Bells, Track
 from unnoise.serve.uploads import from_base64
-from unnoise.serve.worker import Stepper, Task, Worker
+from unnoise.serve.worker import Worker
 from unnoise.tensor import Tensor
 
 T = TypeVar("T")

@@ -7,12 +7,11 @@ and no step.
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import torch
 
@@ -20,96 +19,20 @@ from unnoise.config import UserError
 from unnoise.loop import Job
 from unnoise.serve import logs
 from unnoise.serve.line import Line
-from unnoise.serve.messages import Begin, Cancel, End, Ended, GaveUp, Look, Message, News, Opened, Submit, Turn
+from unnoise.serve.messages import Begin, Cancel, End, Ended, GaveUp, Look, News, Opened, Stepper, Submit, Turn
 from unnoise.serve.metrics import Metrics
 from unnoise.serve.models import Loaded, Models
-from unnoise.serve.order import Order
 from unnoise.serve.settings import Settings
+from unnoise.serve.task import Lane, Task
 from unnoise.serve.track import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, Bells, Track
 from unnoise.tensor import Tensor
 
 LANES = 8  # of one model: of guides in words, beyond which idle ones are forgotten
-SOON = 2  # steps that may be taken before this thread has heard of the last
 LIVES = 2  # ends of the loop that takes the steps after which a job that was under way each time has failed
-
-
-@dataclass(eq=False)
-class Task:
-    """A job on its way. under_way: where each sample stands, in rows; found, failed: what has become of the others;
-    ends: how often all that was under way has been lost."""
-
-    track: Track
-    order: Order
-    deadline: float  # on the monotonic clock
-    number: int = 0
-    came: int = 0  # at which tick of the worker
-    waiting: deque[int] = field(default_factory=deque[int])
-    under_way: dict[int, int] = field(default_factory=dict[int, int])
-    found: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
-    failed: dict[int, str] = field(default_factory=dict[int, str])
-    model: Loaded | None = None  # since its first sample has a place: all are drawn by the same weights
-    ends: int = 0
-
-    def __post_init__(self) -> None:
-        self.waiting.extend(range(len(self.order.seeds)))
-
-    @property
-    def owner(self) -> str:
-        """Whose job it is."""
-        return self.track.owner
-
-    @property
-    def left(self) -> int:
-        """Evaluations still to do, nearly."""
-        return self.order.rows * len(self.waiting) + sum(self.order.plan.rows - row for row in self.under_way.values())
 
 
 Finish: TypeAlias = Callable[[Task, str], None]
 Show: TypeAlias = Callable[[Task, dict[int, tuple[int, Tensor]]], None]
-
-
-@runtime_checkable
-class Stepper(Protocol):
-    """The loop that takes the steps, wherever it runs; its news come through `Worker.hear`."""
-
-    def start(self) -> None:
-        """Begins to take messages."""
-        ...
-
-    def is_alive(self) -> bool:
-        """Whether messages are taken."""
-        ...
-
-    def send(self, message: Message) -> None:
-        """Says something to it."""
-        ...
-
-    def stop(self) -> None:
-        """Ends it after the step that it takes."""
-        ...
-
-
-@dataclass(eq=False)
-class _Lane:
-    """An engine, by its number, and who waits for it. tickets: whose samples, by the number they were submitted by."""
-
-    number: int
-    model: Loaded
-    places: int
-    line: Line[Task] = field(default_factory=Line[Task])
-    tickets: dict[int, tuple[Task, list[int]]] = field(default_factory=dict[int, tuple[Task, list[int]]])
-
-    @property
-    def works(self) -> bool:
-        return len(self.tickets) + len(self.line) > 0
-
-    @property
-    def free(self) -> int:
-        """Places soon: who follows what ends within SOON steps is sent ahead, at most as often as there are places."""
-        left = [task.order.plan.rows - row
-                for task, samples in self.tickets.values()
-                for sample in samples if (row := task.under_way.get(sample)) is not None]  # fmt: skip
-        return self.places + min(self.places, sum(rows <= SOON for rows in left)) - len(left)
 
 
 class Worker(Thread):
@@ -126,9 +49,9 @@ class Worker(Thread):
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tasks: dict[str, Task] = {}
         self._homeless: Line[Task] = Line()  # whose model is not at hand
-        self._lanes: dict[tuple[Loaded, str], _Lane] = {}
-        self._placed = 0.0
-        self._ticks = self._numbers = self._tickets = self._made = 0
+        self._lanes: dict[tuple[Loaded, str], Lane] = {}
+        self._placed = 0.0  # when places in the line were last told
+        self._ticks = self._numbers = self._tickets = self._made = 0  # steps, jobs, tickets, lanes so far
         self._stopping = self._draining = False
         self.rate = 0.0  # evaluations a second, while there is work
         self.left = 0  # evaluations that wait or are under way
@@ -223,7 +146,7 @@ class Worker(Thread):
         self._places()
         self._count()
 
-    def _lane(self, model: Loaded, guides: str) -> _Lane:
+    def _lane(self, model: Loaded, guides: str) -> Lane:
         if (model, guides) not in self._lanes:
             own = [key for key in self._lanes if key[0] is model]
             for key in own[: max(0, len(own) + 1 - LANES)]:
@@ -232,7 +155,7 @@ class Worker(Thread):
             self._made += 1
             sizes = model.bits.sizes
             places = self._settings.places or sizes[-1]
-            self._lanes[model, guides] = _Lane(self._made, model, places)
+            self._lanes[model, guides] = Lane(self._made, model, places)
             self._steps.send(Begin(self._made, model.number, guides, places, sizes))
         return self._lanes[model, guides]
 
@@ -248,7 +171,7 @@ class Worker(Thread):
                 for task, samples in lane.line.take(free, held):
                     self._begin(lane, task, samples)
 
-    def _begin(self, lane: _Lane, task: Task, samples: list[int]) -> None:
+    def _begin(self, lane: Lane, task: Task, samples: list[int]) -> None:
         order, task.model = task.order, lane.model
         index = torch.as_tensor(samples)
         cond = {name: leaf[index] for name, leaf in order.cond.items()}
@@ -276,18 +199,18 @@ class Worker(Thread):
             case Ended(reason):
                 self._begin_anew(reason)
 
-    def _turned(self, lane: _Lane, turn: Turn) -> None:
+    def _turned(self, lane: Lane, turn: Turn) -> None:
         """A lane has moved by a step: its jobs' news, and places that are free."""
         if turn.rows:
             self._ticks += 1
             self._timed(turn.seconds, len(turn.rows))
         beliefs: dict[Task, dict[int, tuple[int, Tensor]]] = {}
-        touched: dict[Task, int] = {}
+        touched: dict[Task, set[int]] = {}
         for (ticket, index), row in turn.rows.items():
             if ticket not in lane.tickets:  # cancelled meanwhile
                 continue
             task, samples = lane.tickets[ticket]
-            touched[task] = ticket
+            touched.setdefault(task, set()).add(ticket)
             self._moved(task, samples[index], row)
             if (x0 := turn.beliefs.get((ticket, index))) is not None:
                 beliefs.setdefault(task, {})[samples[index]] = (row, x0)
@@ -296,7 +219,7 @@ class Worker(Thread):
             if ticket not in lane.tickets:
                 continue
             task, samples = lane.tickets[ticket]
-            touched[task] = ticket
+            touched.setdefault(task, set()).add(ticket)
             task.under_way.pop(samples[index], None)
             if place in turn.found:
                 task.found[samples[index]] = turn.found[place]
@@ -305,10 +228,11 @@ class Worker(Thread):
         lane.tickets = {n: (task, samples) for n, (task, samples) in lane.tickets.items()
                         if any(sample in task.under_way for sample in samples)}  # fmt: skip
         now = time.monotonic()
-        for task, ticket in touched.items():
+        for task, tickets in touched.items():
             self._tell(task, beliefs.get(task, {}), now)
             if task.track.listeners and now - task.track.shown >= self._settings.preview:
-                self._steps.send(Look(lane.number, ticket))
+                for ticket in tickets & lane.tickets.keys():
+                    self._steps.send(Look(lane.number, ticket))
             self._settle(task)
         self._bells.ring(task.track for task in touched)
 
@@ -365,7 +289,7 @@ class Worker(Thread):
             self._count()
             self._finish(task, state)
 
-    def _give_up(self, lane: _Lane, reason: str) -> None:
+    def _give_up(self, lane: Lane, reason: str) -> None:
         """A lane is no more: what was under way in it fails, what waits waits anew."""
         for task in {task for task, _ in lane.tickets.values()}:
             task.failed.update(dict.fromkeys(range(len(task.order.seeds)), reason))
@@ -382,25 +306,20 @@ class Worker(Thread):
                 task.failed.update(dict.fromkeys(task.under_way, reason))
                 self._end(task.track.job, FAILED)
         for lane in list(self._lanes.values()):
-            for task in {task for task, _ in lane.tickets.values()}:
+            for task in {*lane.line, *(task for task, _ in lane.tickets.values())}:
                 lane.line.drop(task)
-                task.waiting.clear()
-                task.waiting.extend(range(len(task.order.seeds)))
-                task.under_way.clear()
-                task.found.clear()
-                task.failed.clear()
-                task.track.state, task.track.steps = QUEUED, (0, task.order.plan.rows * task.track.samples)
+                task.again()
                 lane.line.add(task)
             self._forget(lane)
 
-    def _forget(self, lane: _Lane) -> None:
+    def _forget(self, lane: Lane) -> None:
         for task in list(lane.line):
             lane.line.drop(task)
             task.model = None
             self._homeless.add(task)
         self._lanes = {key: other for key, other in self._lanes.items() if other is not lane}
 
-    def _numbered(self, number: int) -> _Lane | None:
+    def _numbered(self, number: int) -> Lane | None:
         return next((lane for lane in self._lanes.values() if lane.number == number), None)
 
     def _count(self) -> None:
@@ -434,4 +353,4 @@ class Worker(Thread):
         self._bells.ring(changed)
 
 
-__all__ = ["Task", "Worker"]
+__all__ = ["Worker"]

@@ -1,6 +1,7 @@
 """Draws the pictures of docs/conditioning.md on what a model is told: python docs/told.py [FOLDER of runs].
 
-Runs that are not in the folder are trained first: seconds for the table, minutes for `shapes-told` and `digits-gap`.
+Runs that are not in the folder are trained first: seconds for the table, minutes for `shapes-told`, `digits-gap` and
+`parts`.
 """
 
 import sys
@@ -10,6 +11,8 @@ import numpy as np
 import PIL.Image
 
 from unnoise import files
+from unnoise.data.grammar import UNTOLD
+from unnoise.metrics.following import ATTRIBUTES, follow
 from unnoise.recipe import load, resolve
 from unnoise.report import grids, style
 from unnoise.report.captions import captioned
@@ -19,6 +22,7 @@ from unnoise.run import open as open_run
 from unnoise.training import fit
 
 HERE = Path(__file__).parent
+PARTS = 40_000  # items of the run that is told of scenes by parts
 STALL = {
     "data": {"kind": "table", "path": "", "labels": ["day"], "tell": ["degrees"]},
     "modality": "data",
@@ -119,6 +123,30 @@ def told_gap(folder: Path) -> None:
     grids.save(captioned(pictures, said, 5, wide=96), HERE / "told-gap.png")
 
 
+def told_parts(folder: Path) -> None:
+    """Scenes by a label for each of two objects: all told, one place left open, shapes alone, colours alone."""
+    over = ["conditions={shape: labels, colour: labels}", f"train.items={PARTS}"]
+    run = _run(folder / "parts", lambda out: fit(load("scenes", over), out))
+    asked = [
+        ({"shape": "circle,star", "colour": "blue,yellow"}, "circle, star; blue, yellow"),
+        ({"shape": "ring,*", "colour": "green,purple"}, "ring, *; green, purple"),
+        ({"shape": "triangle,triangle"}, "triangle, triangle"),
+        ({"colour": "cyan,orange"}, "cyan, orange"),
+    ]
+    pictures, said = [], []
+    for given, words in asked:
+        pictures += run.sample(6, tell=given)
+        said += [words, *[""] * 5]
+    grids.save(captioned(pictures, said, 6, wide=96), HERE / "told-parts.png")
+    told = run.recipe.source.scenes(60, 1)[1]
+    each = {name: [[k if k < UNTOLD[name] else None for k in row] for row in getattr(told, name).tolist()]
+            for name in ATTRIBUTES[:2]}  # fmt: skip
+    drawn = run.sample(60, tell=each)
+    found = follow(told, np.stack([np.moveaxis(np.asarray(one), -1, 0) for one in drawn]))
+    for k, name in enumerate(ATTRIBUTES[:2]):
+        print(f"{name}: {found.right[..., k].sum() / found.told[..., k].sum():.2f} of what is told is shown")
+
+
 def _rows(run: Run, count: int, **tell: object) -> np.ndarray:
     return np.asarray(run.sample(count, tell=tell))[:, :2].astype(float)
 
@@ -129,5 +157,5 @@ def _run(folder: Path, train) -> Run:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
-    for draw in (told_numbers, told_shapes, told_gap):
+    for draw in (told_numbers, told_shapes, told_gap, told_parts):
         draw(place)

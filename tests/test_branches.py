@@ -268,6 +268,21 @@ def test_parts_put_on_one_after_the_other_are_as_put_on_at_once(runs):
     assert not torch.equal(base.adapted(dict([*told.items()][:1])).sample(2, label=4, raw=False), drawn)
 
 
+def test_guidance_leads_towards_a_picture_from_nothing_at_all(runs):
+    """(1 − w)·D(x | nothing, no picture) + w·D(x | label, picture), whatever the picture's strength; a hint stays."""
+    base, made = runs
+    picture = base.recipe.source.split("test").items[0]
+    worn = base.adapted({made["outline"].folder: {"hint": picture},
+                         made["prompted"].folder: {"prompt": picture, "weight": 0.7}})  # fmt: skip
+    x, told = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), worn.cond(2, 4)
+    level = worn.recipe.process.level(np.array([0.4, 0.8]), x)
+    nothing = {**told, "label": torch.full((2,), 10), "image:prompted": torch.zeros(2)}
+    with torch.no_grad():
+        led = worn.guided(3.0)(x, level, told).x0
+        towards, away = (worn.denoiser(x, level, cond).x0 for cond in (told, nothing))
+    torch.testing.assert_close(led, 3.0 * towards - 2.0 * away, rtol=0, atol=1e-5)
+
+
 def test_what_does_not_fit_is_told_in_a_line(runs, tmp_path):
     base, made = runs
     outline, prompted = made["outline"].folder, made["prompted"].folder

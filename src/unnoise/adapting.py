@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from unnoise import files
-from unnoise.adapt import PARTS, Adapted, Part
+from unnoise.adapt import PARTS, Adapted, ImagePrompt, Part
 from unnoise.adapt.adapted import plain
 from unnoise.adapt.store import FILE, FOLDER
 from unnoise.adapt.store import read as read_adapter
@@ -122,6 +122,11 @@ def _told(part: Part, told: Mapping[str, Any], run: Folder, path: object) -> dic
     return leaves
 
 
+def unprompted(dials: Iterable[str]) -> dict[str, float]:
+    """The dials that are 0 where a model is told nothing: guidance leads towards a picture as it does towards words."""
+    return {name: 0.0 for name in dials if name.startswith(f"{ImagePrompt.kind}:")}
+
+
 def merged(run: Folder, dials: Mapping[str, Tensor], out: Path) -> Path:
     """A new run in the folder `out`: the network of a run with the LoRAs around it added to its weights.
 
@@ -159,4 +164,4 @@ def named(path: str | Path) -> str:
     return (path.parent if path.name == FOLDER else path).stem
 
 
-__all__ = ["around", "merged", "named", "recipe_of"]
+__all__ = ["around", "merged", "named", "recipe_of", "unprompted"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from unnoise import rng
-from unnoise.adapting import around
+from unnoise.adapting import around, unprompted
 from unnoise.config import UserError, choose, nearest
 from unnoise.data import Scenes, World
 from unnoise.denoise import Denoiser, NetDenoiser
@@ -222,8 +222,9 @@ class Run(Folder):
     def guided(self, guidance: Guidance | None = None) -> Denoiser:
         """The denoiser with the guides given around it, or the recipe's: a weight, or words (see `guide.words`)."""
         guidance = self.recipe.sampling.guidance if guidance is None else guidance
+        null = {**self.recipe.nulls, **unprompted(self.dials)}
         try:
-            return guided(self.denoiser, guidance, self.recipe.nulls, self.recipe.telling.named, self._model)
+            return guided(self.denoiser, guidance, null, self.recipe.telling.named, self._model)
         except UserError as error:
             raise UserError(f"{self.recipe.name}: {error}") from None
 

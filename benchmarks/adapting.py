@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from harness import RESULTS, machine, save
 
 import unnoise as un
@@ -244,38 +245,116 @@ def control(_: Any, place: Path, count: int = 32) -> dict[str, Any]:
             "strength 0 equal to the base, bit by bit": bool((plain == off).all())}  # fmt: skip
 
 
-def image(_: Any, place: Path, count: int = 96) -> dict[str, Any]:
-    """Held-out pictures as prompts, no label told: do their colour and shape come back?"""
-    import torch
+def coloured(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One large shape a picture, in one of the scenes' eight colours: items (N, 3, 16, 16), shapes and colours (N,)."""
+    from unnoise.data.scenes import PALETTE
 
-    base, data = scenes(place.parent / "scenes")
-    changes = ["train.items=24000", "train.lr=0.002", "train.drop=0.4"]
-    run = learned("prompted", base, data, place, {"kind": "image"}, 1.2, changes)
-    pictures, told = fresh(count, 78)
-    x0 = base.recipe.modality.encode(pictures).unsqueeze(1)
-    names = SOURCES["scenes"](objects=1, unseen=0).values["colour"]
+    world = SOURCES["shapes"](side=16, smallest=0.4, largest=0.6, items=count, seed=seed, held_out=1)
+    drawn = world.split("train")
+    colour = np.random.default_rng(seed).integers(0, 8, len(drawn))
+    items = np.rint(drawn.items * PALETTE[colour][:, :, None, None]).astype(np.uint8)
+    return items, drawn.cond["label"], colour
+
+
+COLOURS, SHAPES = SOURCES["scenes"]().values["colour"], SOURCES["shapes"]().classes
+
+
+def told_both(place: Path) -> tuple[Any, str]:
+    """The base of image prompts: a U-Net with attention that draws a shape in a colour, each told by a label."""
+    path = place / "coloured.npz"
+    if not path.exists():
+        items, shape, colour = coloured(12_000, 5)
+        place.mkdir(parents=True, exist_ok=True)
+        named = {"shape": np.array(SHAPES)[shape], "colour": np.array(COLOURS)[colour]}
+        np.savez(path, items=items.transpose(0, 2, 3, 1), **named)
+    data = f"data={{kind: array, path: {path}, key: items, tell: {{shape: shape, colour: colour}}}}"
+    changes = [data, "conditions={shape: labels, colour: labels}", "objective.levels.mean=0.5", "train.items=24000",
+               "net={kind: unet, widths: [32, 64], blocks: 1, attention: [2], embed_width: 96}", "train.batch=32",
+               "train.lr=0.002", "train.betas=[0.9,0.99]", "train.warmup=2000", "train.drop=0.3",
+               "train.validate_every=0", "train.checkpoint_every=24000"]  # fmt: skip
+    if not (place / "base" / "recipe.yaml").exists():
+        un.fit("shapes", place / "base", *changes)
+    return un.open(place / "base"), data
+
+
+class Seen:
+    """Reads the shape, by a support vector machine on what is centred, and the colour of one object a picture."""
+
+    def __init__(self) -> None:
+        from sklearn.svm import SVC
+
+        items, shape, _ = coloured(3000, 6)
+        self.svc = SVC(C=10).fit(self.centred(items), shape)
+
+    def centred(self, x: np.ndarray) -> np.ndarray:
+        grey = x.max(1).astype(float)
+        i, j = np.indices(grey.shape[1:])
+        made = []
+        for one in grey:
+            weight = max(one.sum(), 1.0)
+            by = round(7.5 - (one * i).sum() / weight), round(7.5 - (one * j).sum() / weight)
+            made.append(np.roll(one, by, (0, 1)).ravel() / max(one.max(), 1.0))
+        return np.array(made)
+
+    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shapes and colours (N,): the nearest of eight directions from black, of pixels weighed by their light."""
+        from unnoise.data.scenes import PALETTE
+
+        mean = (x * x.max(1, keepdims=True).astype(float)).sum((2, 3))
+        ways = PALETTE / np.linalg.norm(PALETTE, axis=1, keepdims=True)
+        return self.svc.predict(self.centred(x)), (mean @ ways.T).argmax(1)
+
+
+def image(_: Any, place: Path, count: int = 200) -> dict[str, Any]:
+    """Pictures that nothing was trained on as prompts, no label told: do their colour and shape come back?"""
+    base, data = told_both(place)
+    changes = [data, "train.items=30000", "train.batch=32", "train.lr=0.003", "train.betas=[0.9,0.99]",
+               "train.warmup=1000", "train.drop=0.8", "train.validate_every=0",
+               "train.checkpoint_every=10000"]  # fmt: skip
+    run = train("shapes", base, place / "prompted", {"kind": "image"}, None, changes, ("objective.levels.mean=1.0",))
+    pictures, shapes, colours = coloured(count + 20, 78)
+    pictures, shapes, colours = pictures[:count], shapes[:count], colours[:count]
+    judge, x0 = Seen(), base.recipe.modality.encode(pictures).unsqueeze(1)
+    shape, colour = judge(pictures)
+    judged = {"shape": float((shape == shapes).mean()), "colour": float((colour == colours).mean())}
+    told = {"shape": [SHAPES[k] for k in shapes], "colour": [COLOURS[k] for k in colours]}
+    shape, colour = judge(seen(base, count, told))
+    labelled = {"shape": float((shape == shapes).mean()), "colour": float((colour == colours).mean())}
     rows = []
-    for weight in (0.0, 0.5, 1.0):
-        x = seen(base.adapted({run.folder: {"prompt": x0, "weight": weight}}), count, None)
-        shape, colour = read_off(x)
-        fits = colour == told.colour[:, 0], shape == told.shape[:, 0]
+    for weight in (0.0, 0.5, 1.0, 1.5, 2.0):
+        shape, colour = judge(seen(base.adapted({run.folder: {"prompt": x0, "weight": weight}}), count, None))
+        fits = colour == colours, shape == shapes
         rows.append({"strength": weight, "colour": float(fits[0].mean()), "shape": float(fits[1].mean()),
                      "both": float((fits[0] & fits[1]).mean())})  # fmt: skip
         print(rows[-1], flush=True)
-    asked = [names[(k + 3) % 8] for k in told.colour[:, 0].tolist()]
-    x = seen(base.adapted({run.folder: {"prompt": x0, "weight": 0.5}}), count, asked)
-    shape, colour = read_off(x)
-    obeyed = [c < 8 and names[c] == a for c, a in zip(colour, asked, strict=True)]
-    mixed = {"strength": 0.5, "colour as the label says": float(np.mean(obeyed)),
-             "shape": float((shape == told.shape[:, 0]).mean())}  # fmt: skip
-    print(mixed, flush=True)
-    plain = base.sample(4, label=0, raw=False)
-    off = base.adapted({run.folder: {"prompt": x0[:1], "weight": 0.0}}).sample(4, label=0, raw=False)
+    other = (colours + 3) % 8  # a label that contradicts the picture
+    mixed = []
+    for weight in (0.3, 0.5, 1.0):
+        worn = base.adapted({run.folder: {"prompt": x0, "weight": weight}})
+        shape, colour = judge(seen(worn, count, {"colour": [COLOURS[k] for k in other]}))
+        mixed.append({"strength": weight, "colour as the label says": float((colour == other).mean()),
+                      "colour of the picture": float((colour == colours).mean()),
+                      "shape of the picture": float((shape == shapes).mean())})  # fmt: skip
+        print(mixed[-1], flush=True)
+    both, pairs = x0.roll(1, 0), []
+    for first in (0.0, 0.25, 0.5, 0.75, 1.0):  # this picture and the one before it, weights that sum to 1
+        weights = np.tile([first, 1 - first], (count, 1)).astype(np.float32)
+        dials = {"image:prompted": torch.from_numpy(weights), "prompt:prompted": torch.cat((x0, both), 1)}
+        worn = base.adapted({run.folder: {"prompt": x0}})
+        shape, colour = judge(seen(worn, count, dials))
+        pairs.append({"weight": first, "colour of the first": float((colour == colours).mean()),
+                      "shape of the first": float((shape == shapes).mean()),
+                      "colour of the second": float((colour == np.roll(colours, 1)).mean()),
+                      "shape of the second": float((shape == np.roll(shapes, 1)).mean())})  # fmt: skip
+        print(pairs[-1], flush=True)
+    plain = base.sample(4, tell={"colour": COLOURS[0]}, raw=False)
+    worn = base.adapted({run.folder: {"prompt": x0[:1], "weight": 0.0}})
+    off = worn.sample(4, tell={"colour": COLOURS[0]}, raw=False)
     numbers = sum(p.numel() for p in run.denoiser.net.parts.parameters())
-    return {"pictures": count, "numbers": numbers, "items": run.recipe.train.items, "rows": rows,
-            "with another colour as the label": mixed,
-            "of the base's": sum(p.numel() for p in base.denoiser.net.parameters()),
-            "strength 0 equal to the base, bit by bit": bool(torch.equal(plain, off))}  # fmt: skip
+    return {"pictures": count, "numbers": numbers, "items": run.recipe.train.items, "judge on the prompts": judged,
+            "the base, told both by label": labelled, "rows": rows, "with another colour as the label": mixed,
+            "two pictures": pairs, "of the base's": sum(p.numel() for p in base.denoiser.net.parameters()),
+            "strength 0 equal to the base, bit by bit": bool((plain == off).all())}  # fmt: skip
 
 
 PARTS = {"look": look, "subject": subject, "control": control, "image": image}

@@ -62,14 +62,14 @@ def control(kept: Path, count: int = 10) -> None:
 
 
 def image(kept: Path, count: int = 10) -> None:
-    base = un.open(kept / "scenes" / "base")
-    source = SOURCES["scenes"](objects=1, unseen=0)
-    pictures = source.draw(count, 78).items
+    base = un.open(kept / "named")
+    pictures = SOURCES["scenes"](objects=1, unseen=0).draw(count, 78).items
     x0 = base.recipe.modality.encode(pictures).unsqueeze(1)
     rows = [("prompt", list(pictures))]
-    for weight in (0.0, 0.5, 1.0):
+    for weight, colour in ((0.0, None), (1.0, None), (0.5, "yellow")):
         run = base.adapted({kept / "image" / "prompted": {"prompt": x0, "weight": weight}})
-        rows.append((f"strength {weight:g}", coloured(run, count, None)))
+        name = f"strength {weight:g}" + (f", {colour}" if colour else "")
+        rows.append((name, coloured(run, count, {"colour": colour} if colour else None)))
     titled(rows, "adapting-image.png", 2)
 
 

@@ -12,6 +12,7 @@ from unnoise.adapt import PARTS, Adapted, Control, ImagePrompt, Lora
 from unnoise.adapt.image import Glimpse
 from unnoise.adapt.store import read, write
 from unnoise.adapting import merged, recipe_of
+from unnoise.cli.parts import unshown
 from unnoise.conditions.hints import HINTS
 from unnoise.config import UserError
 from unnoise.nets import MLP, DiT, ResNet, UNet
@@ -281,6 +282,18 @@ def test_guidance_leads_towards_a_picture_from_nothing_at_all(runs):
         led = worn.guided(3.0)(x, level, told).x0
         towards, away = (worn.denoiser(x, level, cond).x0 for cond in (told, nothing))
     torch.testing.assert_close(led, 3.0 * towards - 2.0 * away, rtol=0, atol=1e-5)
+
+
+def test_a_branch_that_is_shown_no_picture_is_told_of(runs):
+    base, made = runs
+    for name, kind, leaf in (("outline", "control", "hint"), ("prompted", "image", "prompt")):
+        (line,) = unshown(made[name])
+        assert "shown no picture" in line
+        assert f"--{kind} '{made[name].folder} {leaf}=photo.png'" in line
+        assert f"sample {base.folder} " in line
+    picture = base.recipe.source.split("test").items[0]
+    assert not unshown(base)
+    assert not unshown(base.adapted({made["outline"].folder: {"hint": picture}}))
 
 
 def test_what_does_not_fit_is_told_in_a_line(runs, tmp_path):

@@ -121,4 +121,32 @@ def worn(run: "Run", words: Sequence[str] | None) -> "Run":
     return run.adapted(parts) if parts else run
 
 
-__all__ = ["Control", "Image", "Lora", "Prior", "Worn", "node", "recipe_of", "worn"]
+def unshown(run: "Run") -> list[str]:
+    """A line for each branch around a run's network that is shown no picture, and so adds nothing."""
+    from unnoise.adapt import Adapted
+
+    net, lines = run.denoiser.net, list[str]()
+    for name, part in net.named if isinstance(net, Adapted) else ():
+        for leaf in part.shows:
+            if f"{leaf}:{name}" not in run.dials:
+                flag = f"--{part.kind} '{run.folder} {leaf}=photo.png'"
+                lines.append(
+                    f"{run.recipe.name} is shown no picture, so its branch rests and the base draws alone; "
+                    f"with one: unnoise sample {_base(run)} {flag}"
+                )
+    return lines
+
+
+def _base(run: "Run") -> Path:
+    """The run that a part was trained around, where it still stands; else a word for it."""
+    import json
+
+    from unnoise.folder import ORIGIN
+
+    try:
+        return Path(json.loads((run.folder / ORIGIN).read_text())["run"])
+    except (OSError, ValueError, KeyError):
+        return Path("BASE")
+
+
+__all__ = ["Control", "Image", "Lora", "Prior", "Worn", "node", "recipe_of", "unshown", "worn"]

@@ -27,7 +27,7 @@ from unnoise.cli.options import (
     Tell,
     Text,
 )
-from unnoise.cli.parts import Worn, worn
+from unnoise.cli.parts import Worn, unshown, worn
 from unnoise.cli.speak import Meter, say
 from unnoise.config import UserError, nearest
 
@@ -71,6 +71,8 @@ def sample(
     from unnoise.samplers import Plan
 
     opened = worn(asking.averaged(runs.open(run, asking.device(device)), ema), lora)
+    for line in unshown(opened):
+        say(line, beside=True)
     if each and pictures.of_points(opened):
         raise UserError(f"--each writes single images, and {opened.recipe.name} draws points: take .csv or .npy")
     if between is not None and seeds is not None:

@@ -29,8 +29,8 @@ class UNet(Net):
     block; the index len(widths) names the middle. (Ho et al., 2020, App. B; Dhariwal & Nichol, 2021.)
     places: whether waves over the field say at the entrance of each level where in it a cell lies; convolutions alone
     hardly know, and what is told of places needs it. core: blocks of a transformer, `core_width` wide, that is then the
-    middle, over the field halved once more (`nets/core.py`): what is told of places, and of things far apart, is heard
-    there. magnitude_preserving: of parts that keep the variance, without norms and biases (`nets/preserving.py`).
+    middle, over the field halved once more (`nets/core.py`): far apart things are told of one another there.
+    magnitude_preserving: of parts that keep the variance, without norms and biases (`nets/preserving.py`).
 
     The seams: `embed`, `down`, `mid` and `up` are parts that one may call in turn. `sources` gives, for each
     attention in the order of the pass (each `attention_widths` wide), further keys and values to look at;

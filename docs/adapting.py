@@ -62,15 +62,18 @@ def control(kept: Path, count: int = 10) -> None:
 
 
 def image(kept: Path, count: int = 10) -> None:
-    base = un.open(kept / "named")
-    pictures = SOURCES["scenes"](objects=1, unseen=0).draw(count, 78).items
+    sys.path.insert(0, str(HERE.parent / "benchmarks"))
+    from adapting import coloured as pictured
+
+    base = un.open(kept / "image" / "base")
+    pictures = pictured(count + 20, 78)[0][:count]
     x0 = base.recipe.modality.encode(pictures).unsqueeze(1)
     rows = [("prompt", list(pictures))]
-    for weight, colour in ((0.0, None), (1.0, None), (0.5, "yellow")):
+    for weight, told in ((0.0, None), (1.0, None), (1.0, {"shape": "circle"})):
         run = base.adapted({kept / "image" / "prompted": {"prompt": x0, "weight": weight}})
-        name = f"strength {weight:g}" + (f", {colour}" if colour else "")
-        rows.append((name, coloured(run, count, {"colour": colour} if colour else None)))
-    titled(rows, "adapting-image.png", 2)
+        name = f"strength {weight:g}" + (f", {told['shape']}" if told else "")
+        rows.append((name, coloured(run, count, told)))
+    titled(rows, "adapting-image.png", 3)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,21 @@
 from collections.abc import Sequence
 
 from torch import nn
-from torch.nn import functional as F
 
 from unnoise.nets.attention import Source
 from unnoise.nets.cells import OCTAVES, waves
 from unnoise.nets.layers import Double, convolution, crop, zero
 from unnoise.nets.preserving import BRANCH, Modulation, Unit, blend
 from unnoise.nets.rotary import Rotary
-from unnoise.nets.tokens import EPSILON, PreservingTokenBlock, TokenBlock, modulated
+from unnoise.nets.tokens import PreservingTokenBlock, TokenBlock, modulated
 from unnoise.tensor import Float, Tensor
 
 
 class Core(nn.Module):
     """(B, before, *sizes) → the same shape, by `depth` blocks of a transformer over ceil(size/2) cells an axis.
 
-    As in the transformer of its own (`nets/dit.py`): waves say at the entrance where a cell lies, beside the normed
-    field, queries and keys are turned by their places, and the blocks' (scale, shift, gate) are linear in what
+    As in the transformer of its own (`nets/dit.py`): waves say at the entrance where a cell lies, as loudly as the
+    field speaks, queries and keys are turned by their places, and the blocks' (scale, shift, gate) are linear in what
     the network hears and start at 0. Convolutions around it draw what its cells are too coarse for (U-ViT's and
     simple diffusion's division of labour: Hoogeboom et al., 2023, Sec. 3.2). preserving: of parts that keep the
     variance; its blocks' modulation is scale alone.
@@ -58,10 +57,7 @@ class Core(nn.Module):
         counts = cells.shape[2:]
         h = cells.flatten(2).transpose(1, 2)
         place = self.place(waves(counts, h))
-        if self.preserving:
-            h = blend(h, place.expand_as(h), BRANCH)
-        else:  # convolutions learn to speak twenty times as loudly as the waves, which no block would hear then
-            h = F.layer_norm(h, (self.width,), eps=EPSILON) + place
+        h = blend(h, place.expand_as(h), BRANCH) if self.preserving else h + place
         heard = self.modulate(told).unflatten(1, (-1, 1, self.width)).unbind(dim=1)  # each (B, 1, width)
         each, table = (2 if self.preserving else 6), self.rotary(counts, h)
         for i, block in enumerate(self.blocks):

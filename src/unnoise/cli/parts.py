@@ -125,6 +125,8 @@ def unshown(run: "Run") -> list[str]:
     """A line for each branch around a run's network that is shown no picture, and so adds nothing."""
     from unnoise.adapt import Adapted
 
+    if run.recipe.nodes["adapt"]["kind"] == "nothing":  # what is put on by hand was asked for its picture there
+        return []
     net, lines = run.denoiser.net, list[str]()
     for name, part in net.named if isinstance(net, Adapted) else ():
         for leaf in part.shows:

@@ -38,7 +38,7 @@ def picture(cells: list[dict[str, Any]]) -> None:
             panels[0][column].set_ylim(0, 1)
         panels[1][0].set_xticks([0.2, 0.5, 1, 2, 10], ["0.2", "0.5", "1", "2", "10"])
         panels[1][0].minorticks_off()
-        panels[0][0].legend(loc="upper left", fontsize=8)
+        panels[0][1].legend(loc="upper left", fontsize=8)
         style.save(sheet, HERE / "serving.png")
 
 

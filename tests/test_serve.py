@@ -221,7 +221,7 @@ def test_a_failing_sample_fails_alone(client, monkeypatch):
         ({"options": {"eta": 0.5}}, 400, "has no field 'eta'"),
         ({"guidance": "autoguidance run=/etc/passwd"}, 422, "guidance"),
         ({"guidance": "autoguidance items=64"}, 400, "not guided by 'autoguidance'"),
-        ({"guidance": "cfg weight=[&a"}, 422, "guidance"),
+        ({"guidance": "cfg weight=[&a"}, 422, "guidance is none of what it may be: A weight, 1: none; or guides"),
         ({"model": "../digits"}, 422, "model"),
         ({"model": "digit"}, 404, "did you mean 'digits'"),
         ({"mask": png()}, 400, "of an image"),

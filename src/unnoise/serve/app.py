@@ -194,9 +194,12 @@ async def _mistaken(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     """The first thing that is wrong with a request; what was given is not repeated."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    first, *others = error.errors()
     where = ".".join(str(part)[:50] for part in first["loc"] if part not in ("body", "query", "header", "path"))
     said = f"{where}: {first['msg']}" if where else str(first["msg"])
+    field = JobRequest.model_fields.get(str(first["loc"][1]) if len(first["loc"]) > 1 else "")
+    if field is not None and field.description and any(other["loc"][:2] == first["loc"][:2] for other in others):
+        said = f"{first['loc'][1]} is none of what it may be: {field.description}"  # it may be of several kinds
     return refusal(Refused(422, "invalid_request", said[:300]), where or None)
 
 

@@ -185,6 +185,14 @@ def test_a_picture_is_heard_beside_words():
 
 
 @torch.no_grad()
+def test_a_hint_that_the_data_do_not_give_is_told_before_anything_is_trained(runs, tmp_path):
+    base, _ = runs
+    recipe = recipe_of(load("digits", TINY), base, {"kind": "control", "of": "data", "leaf": "labl"})
+    with pytest.raises(UserError, match="have no 'labl' for the branch to see; did you mean 'label'"):
+        un.fit(recipe, tmp_path / "hinted", start_from=base)
+    assert not (tmp_path / "hinted").exists()
+
+
 def test_a_hint_that_the_data_give_is_the_hint_that_one_shows():
     torch.manual_seed(6)
     base = shaken(NETS["unet"](False))

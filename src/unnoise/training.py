@@ -1,7 +1,7 @@
 """Training a recipe in a run folder: what starts it, what it leaves there, and what a resume insists on."""
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from safetensors.torch import save
 from unnoise import files
 from unnoise.adapt import Adapted, Preserved, store
 from unnoise.augment import Nothing
-from unnoise.config import UserError
+from unnoise.config import UserError, nearest
 from unnoise.folder import (
     BASE,
     CHECKPOINTS,
@@ -88,7 +88,9 @@ class Training:
         denoiser = self.run().fresh() if standing else recipe.denoiser()
         denoiser = replace(denoiser, net=denoiser.net.to(device))
         source, modality = recipe.source, recipe.modality
-        batches = feed(recipe.telling.items(source.split("train")), modality.encode, recipe.train.seed)
+        items = recipe.telling.items(source.split("train"))
+        _check_hints(recipe, items.cond)
+        batches = feed(items, modality.encode, recipe.train.seed)
         if not isinstance(recipe.augment, Nothing):
             batches = Augmented(batches, recipe.augment, recipe.train.seed)
         self._prior = _prior(recipe, self.folder, stands, start_from)
@@ -267,6 +269,16 @@ def _prior(recipe: Recipe, folder: Path, stands: bool, start_from: str | Path | 
     label = [i % len(classes) for i in seeds] if classes and "label" in recipe.telling.told else None
     x0 = torch.cat([part.cpu() for part in given.batches(seeds, label=label)])
     return {"x0": x0.contiguous(), **{k: v.contiguous() for k, v in given.cond(len(x0), label).items()}}
+
+
+def _check_hints(recipe: Recipe, told: Mapping[str, Any]) -> None:
+    """Raises where a control branch is to see what the data do not give."""
+    node = recipe.nodes["adapt"]
+    if node["kind"] == "control" and node.get("of") == "data" and (leaf := node.get("leaf", "hint")) not in told:
+        raise UserError(
+            f"the data of {recipe.name} have no '{leaf}' for the branch to see; {nearest(leaf, sorted(told))}, by "
+            "leaf=NAME; or what is made of the items themselves, such as --control outline"
+        )
 
 
 def _refuse_orphans(folder: Path) -> None:

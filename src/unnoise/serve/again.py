@@ -30,7 +30,7 @@ NAMES = (
     *("run", "weights", "bits", "seed", "seeds", "plan", "sampler", "steps", "grid", "guidance", "evaluations", "ema"),
     *("label", "text", "tell", "size", "image", "mask", "strength"),
 )
-UNKNOWN = ("start", "between", "seeds")  # ways to begin that a single picture does not tell in full
+UNKNOWN = ("start", "between", "seeds", "lora")  # what it was begun or drawn with that it does not tell in full
 SIZES = (4, 8, 16, 32, 64)
 
 

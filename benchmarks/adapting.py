@@ -308,10 +308,10 @@ class Seen:
 def image(_: Any, place: Path, count: int = 200) -> dict[str, Any]:
     """Pictures that nothing was trained on as prompts, no label told: do their colour and shape come back?"""
     base, data = told_both(place)
-    changes = [data, "train.items=30000", "train.batch=32", "train.lr=0.003", "train.betas=[0.9,0.99]",
-               "train.warmup=1000", "train.drop=0.8", "train.validate_every=0",
-               "train.checkpoint_every=10000"]  # fmt: skip
-    run = train("shapes", base, place / "prompted", {"kind": "image"}, None, changes, ("objective.levels.mean=1.0",))
+    changes = [data, "train.items=90000", "train.batch=32", "train.lr=0.003", "train.betas=[0.9,0.99]",
+               "train.warmup=1000", "train.drop=1.0", "train.validate_every=0",
+               "train.checkpoint_every=15000"]  # fmt: skip
+    run = train("shapes", base, place / "prompted", {"kind": "image"}, None, changes, ("objective.levels.mean=0.5",))
     pictures, shapes, colours = coloured(count + 20, 78)
     pictures, shapes, colours = pictures[:count], shapes[:count], colours[:count]
     judge, x0 = Seen(), base.recipe.modality.encode(pictures).unsqueeze(1)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src"
 FLOORS = {
-    **dict.fromkeys(["config", "files", "reading", "tensor", "rng", "brownian"], 0),
+    **dict.fromkeys(["config", "files", "reading", "tensor", "hashed", "rng", "brownian"], 0),
     **dict.fromkeys(["nets", "modality", "data", "recipes", "sweeps", "augment"], 1),
     **dict.fromkeys(["process", "conditions"], 2),
     **dict.fromkeys(["adapt", "denoise", "sample", "samplers"], 3),
@@ -23,7 +23,10 @@ FLOORS = {
     **dict.fromkeys(["", "__main__"], 10),  # the package itself, which shows all rooms and is seen by none
 }
 ORDERED = {
-    ("rng", "tensor"),  # the lowest floor's own order
+    ("hashed", "tensor"),  # the lowest floor's own order
+    ("rng", "hashed"),
+    ("rng", "tensor"),
+    ("brownian", "hashed"),
     ("brownian", "rng"),
     ("brownian", "tensor"),
     ("config", "tensor"),

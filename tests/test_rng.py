@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from unnoise import rng
-from unnoise.brownian import SINGLE
+from unnoise import hashed, rng
+from unnoise.brownian import SINGLE, Course, walk
 from unnoise.rng import _keys
 
 LIKE = torch.zeros(1)
@@ -52,6 +52,25 @@ def test_seeds_beyond_64_bits_and_below_zero_are_seeds():
 
 
 # Normals
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (3, 32, 32)])
+def test_other_devices_draw_what_a_cpu_draws(shape, monkeypatch):
+    """The operations that are torch's make the same normals as NumPy's, up to the rounding of cos and log."""
+    course = Course.of(np.array([-3.0, -1.0, 0.5]), np.array([-1.0, 0.5, 2.0]))
+    rows = (range(9), np.arange(5), np.linspace(0.1, 2, 5), shape, LIKE)
+    here, along = rng.fields(*rows), torch.stack([*walk(range(9), course, shape, LIKE)])
+    monkeypatch.setattr(hashed, "operations", lambda _: hashed.Torch)
+    again = Course.of(np.array([-3.0, -1.0, 0.5]), np.array([-1.0, 0.5, 2.0]))
+    assert torch.allclose(rng.fields(*rows), here, atol=4e-6, rtol=0)
+    assert torch.allclose(torch.stack([*walk(range(9), again, shape, LIKE)]), along, atol=4e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (5,), (3, 7)])
+def test_an_item_is_drawn_alone_as_in_any_company(shape):
+    together = rng.normal(range(3000), [7] * 3000, shape, LIKE)
+    for seed in (0, 1, 63, 2999):
+        assert torch.equal(rng.normal([seed], [7], shape, LIKE)[0], together[seed])
 
 
 def test_draws_are_normal():
@@ -137,11 +156,11 @@ def test_fields_are_the_normals_of_their_places_times_their_deviations():
     torch.testing.assert_close(scaled, 0.25 * rng.normal(seeds, [7] * 3, (5, 3), LIKE), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name", ["_CHUNK", "_CACHED"])
-def test_a_large_batch_is_hashed_in_parts_without_a_trace(monkeypatch, name):
+@pytest.mark.parametrize(("module", "name"), [(rng, "_CHUNK"), (hashed, "_CACHED")])
+def test_a_large_batch_is_hashed_in_parts_without_a_trace(monkeypatch, module, name):
     whole, weights = rng.normal(range(50), range(50), (64,), LIKE), np.linspace(-1, 1, 150).reshape(50, 3)
     several = rng.combine(range(50), np.arange(150).reshape(50, 3), weights, (64,), LIKE)
-    monkeypatch.setattr(rng, name, 700)
+    monkeypatch.setattr(module, name, 700)
     assert torch.equal(rng.normal(range(50), range(50), (64,), LIKE), whole)
     assert torch.equal(rng.combine(range(50), np.arange(150).reshape(50, 3), weights, (64,), LIKE), several)
 

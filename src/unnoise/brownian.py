@@ -11,6 +11,7 @@ by what a path does within a step, independently from place to place: the order 
 a path known everywhere, and the constant little more.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unnoise import rng
-from unnoise.tensor import Array, Float, Tensor, send
+from unnoise import hashed, rng
+from unnoise.tensor import Array, Float, Tensor
 
 SINGLE = 1 << 41  # the place of row 0's draw where it belongs to no path; places on a path lie below rng.PRIOR
 FEW = 4  # points in an interval that share its normals
@@ -187,14 +188,14 @@ class Course:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The numbers of `_Levels` where the pieces are."""
+    """The numbers of `_Levels` where the pieces are, as `hashed.operations` take them."""
 
-    parents: Sequence[Tensor]
-    shares: Sequence[Tensor]
-    first: Tensor
-    rows: Sequence[Tensor]
-    more: Sequence[Tensor]
-    scales: Tensor
+    parents: Sequence[Any]
+    shares: Sequence[Any]
+    first: Any
+    rows: Sequence[Any]
+    more: Sequence[Any]
+    scales: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,8 +204,9 @@ class _Levels:
 
     whole: normals that are pieces as they are, the path's own and those off it; places, deviations: of the normals,
     the whole ones first, then one for each cut, level by level; parents, shares: of each level, which pieces are cut,
-    and how much lies left: its left parts follow on all pieces so far, then its right ones; first: the first piece of
-    each draw; rows, more: the draws that have a second piece, and which; a third; and so on; scales: of each draw.
+    and how much lies left: a left part lies where its normal does, and the right ones follow on all normals; first:
+    the first piece of each draw; rows, more: the draws that have a second piece, and which; a third; and so on;
+    scales: of each draw.
     """
 
     whole: int
@@ -218,15 +220,10 @@ class _Levels:
     scales: Array
     _trees: dict[torch.device, _Tree] = field(default_factory=dict[torch.device, _Tree])
 
-    @cached_property
-    def sizes(self) -> list[int]:
-        """How many normals are whole, and how many cut each level."""
-        return [self.whole, *map(len, self.parents)]
-
-    @cached_property
-    def pieces(self) -> int:
-        """How many there are, the cut ones with them."""
-        return 2 * sum(self.sizes) - self.whole
+    @property
+    def cuts(self) -> int:
+        """How many pieces are cut, each into two."""
+        return len(self.places) - self.whole
 
     @staticmethod
     def of(legs: Sequence[_Leg], halved: _Halvings) -> "_Levels":
@@ -243,14 +240,13 @@ class _Levels:
                 ahead.append(left + 1)
                 piece = left
             leaves.append(piece)
-        where, filled = {0: 0}, 1 + len(off)  # where each piece comes to lie
+        where, first = {0: 0}, 1 + len(off)  # where each piece comes to lie
         parents, order = list[Places](), list[int]()
         for depth in range(max(depths)):
             here = [cut for cut, (_, at) in enumerate(cuts) if at == depth]
             parents.append(np.array([where[cuts[cut][0]] for cut in here]))
-            for n, cut in enumerate(here):
-                where[1 + 2 * cut], where[2 + 2 * cut] = filled + n, filled + len(here) + n
-            filled += 2 * len(here)
+            for n, cut in enumerate(here, first + len(order)):
+                where[1 + 2 * cut], where[2 + 2 * cut] = n, n + len(cuts)
             order += here
         shares = np.array(halved.shares)[order]
         draws, alone, passed = list[list[int]](), 0, 0
@@ -279,10 +275,10 @@ class _Levels:
         """The numbers on a device: sent once."""
         if device not in self._trees:
 
-            def sent(values: npt.NDArray[Any]) -> Tensor:
-                return send(torch.from_numpy(values), device)
+            def sent(values: npt.NDArray[Any]) -> Any:
+                return hashed.operations(device).send(values, device)
 
-            def column(values: Array) -> Tensor:
+            def column(values: Array) -> Any:
                 return sent(values.astype(np.float32)[:, None])
 
             with torch.inference_mode(False):
@@ -321,29 +317,30 @@ def walk(
     Every normal is drawn once: all at once where they and their pieces fit in a few megabytes, level by level of the
     halvings; else as many at a time as fit, piece by piece. Both do the same sums, to the bit.
     """
-    size = len(seeds) * int(np.prod(shape, dtype=np.int64))
-    if course.levels is None or course.levels.pieces * size > _TOGETHER:
+    size = len(seeds) * math.prod(shape)
+    if course.levels is None or (len(course.levels.places) + course.levels.cuts) * size > _TOGETHER:
         return _piecewise(seeds, course, shape, like, size)
     return iter(_at_once(seeds, course.levels, shape, like))
 
 
 def _at_once(seeds: Sequence[int], levels: "_Levels", shape: Sequence[int], like: Tensor) -> Sequence[Tensor]:
     """Every draw of a course: each level of the halvings is cut by one operation, then the pieces are added up."""
-    fresh = rng.fields(seeds, levels.places, levels.deviations, shape, like).flatten(1)
-    at = levels.on(fresh.device)
-    pieces = fresh.new_empty(levels.pieces, fresh.shape[1])
-    whole, *normals = fresh.split(levels.sizes)
-    parts = pieces.split([levels.whole, *(size for size in levels.sizes[1:] for _ in range(2))])
-    parts[0].copy_(whole)
-    for parents, shares, normal, left, right in zip(
-        at.parents, at.shares, normals, parts[1::2], parts[2::2], strict=True
-    ):
-        own = pieces.index_select(0, parents)
-        torch.sub(own, torch.addcmul(normal, own, shares, out=left), out=right)
-    total = pieces.index_select(0, at.first)
+    fields = rng.fields(seeds, levels.places, levels.deviations, shape, like, levels.cuts)
+    at, ops = levels.on(fields.device), hashed.operations(fields.device)
+    pieces = ops.own(fields.reshape(len(fields), -1))
+    drawn, right = levels.whole, len(levels.places)
+    for parents, shares in zip(at.parents, at.shares, strict=True):
+        count = len(parents)
+        whole, lefts = ops.take(pieces, parents), pieces[drawn : drawn + count]
+        ops.add(lefts, whole * shares, out=lefts)
+        ops.subtract(whole, lefts, out=pieces[right : right + count])
+        drawn, right = drawn + count, right + count
+    total = ops.take(pieces, at.first)
     for rows, more in zip(at.rows, at.more, strict=True):
-        total.index_copy_(0, rows, total.index_select(0, rows).add_(pieces.index_select(0, more)))
-    return total.mul_(at.scales).to(like.dtype).reshape(len(total), len(seeds), *shape).unbind(0)
+        total[rows] += ops.take(pieces, more)
+    total *= at.scales
+    found = torch.as_tensor(total).to(like.dtype)
+    return found.reshape(len(total), len(seeds), *shape).unbind(0)
 
 
 def _piecewise(
@@ -351,11 +348,14 @@ def _piecewise(
 ) -> Iterator[Float[Tensor, "B *shape"]]:
     """The draws one after the other, with no more held than lies ahead of the walk."""
     ahead: list[Tensor] = []  # what the path moves by over each piece that lies ahead, the nearest last
+    share: Tensor | None = None
 
     def piece(cuts: int) -> Tensor:
+        nonlocal share
         own = ahead.pop()
         for _ in range(cuts):
-            left = next(fresh).add_(own, alpha=next(shares))
+            share = torch.mul(own, next(shares), out=share)  # rounded by itself, as all at once
+            left = next(fresh).add_(share)
             ahead.append(own.sub_(left))
             own = left
         return own

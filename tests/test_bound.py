@@ -20,7 +20,7 @@ from unnoise.modality import Image, Points
 from unnoise.nets import MLP
 from unnoise.samplers.grid import times
 from unnoise.train import Bound, Draws, Regression
-from unnoise.train.levels import LogNormal, Uniform
+from unnoise.train.levels import Curriculum, LogNormal, Uniform
 from unnoise.train.weights import Learned as LearnedWeight
 
 VARIANCES = np.array([0.6, 0.1])  # of normal data with the mean 0
@@ -224,6 +224,8 @@ def test_mistakes_are_told():
         bound(data, Points(), raw, steps=4, variance="posteriour")
     with pytest.raises(UserError, match="2 steps or more"):
         bound(data, Points(), raw, steps=1)
+    with pytest.raises(UserError, match="no curriculum"):
+        Bound(Curriculum())
     with pytest.raises(UserError, match="2 to 4 are asked, got 5"):
         bound(data, Points(), raw, steps=4, asked=5)
 

@@ -39,7 +39,7 @@ from unnoise.train import (
 )
 from unnoise.train import weights as w
 from unnoise.train.flat import Flat
-from unnoise.train.levels import LEAST, LogitNormal, LogNormal, Uniform
+from unnoise.train.levels import LEAST, Curriculum, LogitNormal, LogNormal, Uniform
 from unnoise.train.muon import Muon
 from unnoise.train.objective import average
 from unnoise.train.optimiser import Optimiser
@@ -61,7 +61,9 @@ def gaussian_items(n=512, std=(1.0, 0.5), label=False):
     return Items(points, {"label": np.arange(n) % 3} if label else {})
 
 
-def small_trainer(process=None, target="velocity", double=False, nulls=None, items=None, net_options=None, **fields):
+def small_trainer(
+    process=None, target="velocity", double=False, nulls=None, items=None, net_options=None, objective=None, **fields
+):
     fields = {"items": 320, "batch": 32, "log_every": 32, "warmup": 64, "lr": 1e-2, "snapshots": 0, **fields}
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -73,7 +75,7 @@ def small_trainer(process=None, target="velocity", double=False, nulls=None, ite
     feed = Shuffled(items, lambda raw, _: torch.from_numpy(raw.astype(np.float64) if double else raw))
     config = TrainConfig(**fields)
     made = denoiser(net, process or Gaussian(schedules.Cosine()), target)
-    return Trainer(made, Regression(), feed, config, {"label": 3} if nulls is None else nulls)
+    return Trainer(made, objective or Regression(), feed, config, {"label": 3} if nulls is None else nulls)
 
 
 # ---------------------------------------------------------------- weights
@@ -160,6 +162,36 @@ def test_log_normal_levels_are_cut_off_not_heaped_up():
     assert (t >= LEAST).all()
     with pytest.raises(UserError, match="do not meet"):
         LogNormal(-30.0, 0.1).quantile(np.array([0.5]), schedule)
+
+
+def test_a_curriculum_begins_with_one_law_and_ends_in_another():
+    """Its first law, then a mixture whose share falls in a line, then the last: by the mass above a level between."""
+    schedule, first, then = schedules.Flow(), LogNormal(3.0, 0.5), LogNormal(-1.0, 0.5)
+    law = Curriculum(first, then, items=1000, keep=0.2)
+    u = (np.arange(10_000) + 0.5) / 10_000
+
+    def share(items: int) -> float:
+        noise = -schedule.logsnr(law.at(items).quantile(u, schedule)) / 2
+        return float((noise > 1).mean())
+
+    assert law.at(0) == law.at(1000) == first
+    assert [share(items) for items in (999, 1125, 1250, 1375)] == pytest.approx([1, 0.8, 0.6, 0.4], abs=2e-4)
+    assert law.at(1500) == law.at(10**9) == law
+    assert share(2000) == pytest.approx(0.2, abs=2e-4)
+    assert LogNormal().at(5) == LogNormal()
+    np.testing.assert_array_equal(
+        replace(law, keep=0.0).quantile(u, schedule), then.quantile(np.clip(u, 1e-12, 1), schedule)
+    )
+    for wrong, why in (({"items": 0}, "1 item or more"), ({"keep": 1.0}, "share of the first law")):
+        with pytest.raises(UserError, match=why):
+            Curriculum(**wrong)
+
+
+def test_training_follows_its_curriculum():
+    """What a trainer's ticks tell of: the first law's levels, half of either, the second's."""
+    law = Curriculum(LogNormal(2.5, 0.01), LogNormal(-2.5, 0.01), items=128, keep=0.0)
+    middles = [tick.levels for tick in small_trainer(objective=Regression(law)).run()]
+    assert middles == [[2.5]] * 5 + [[-2.5, 2.5]] + [[-2.5]] * 4
 
 
 def test_chain_levels_are_each_step_equally_often():

@@ -13,12 +13,12 @@ from unnoise.denoise.variance import Back
 from unnoise.process import Schedule
 from unnoise.tensor import Array, Cond, Float, Tensor, align, send
 from unnoise.train.draws import Draws
-from unnoise.train.levels import Levels, Uniform
+from unnoise.train.levels import TINY, Curriculum, Levels, Uniform
 from unnoise.train.objective import Loss, Objective, average
 
 ROUNDING = 1e-9  # of a step: a time of the chain is known to its last digits
 EVENLY = 0.2  # of the steps asked, drawn evenly whatever the law: none counts more than five times
-FINE, TINY = 1 << 20, 1e-12  # of quantiles
+FINE = 1 << 20  # quantiles
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Bound(Objective):
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 2:
             raise UserError(f"a chain has 2 steps or more, got {self.steps}")
+        if isinstance(self.levels, Curriculum):
+            raise UserError("a bound counts all its steps from the first item on: it takes no curriculum of levels")
 
     def __call__(
         self,

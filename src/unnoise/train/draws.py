@@ -17,11 +17,11 @@ class Draws:
 
     Each name is drawn once for the whole batch; a part sees its rows of the same numbers. So a step that is
     computed in parts has the gradient of the step in one piece, and what one name gives does not depend on
-    what was drawn before it.
+    what was drawn before it. items: how many training has seen before the batch.
     """
 
-    def __init__(self, *words: int | str, batch: int):
-        self._words = words
+    def __init__(self, *words: int | str, batch: int, items: int = 0):
+        self._words, self.items = words, items
         self._batch = batch
         self._rows = slice(0, batch)
         self._host: dict[tuple[str, bool], Array] = {}
@@ -29,7 +29,7 @@ class Draws:
 
     def part(self, first: int, size: int) -> "Draws":
         """The same numbers, for the items first .. first + size − 1 of the batch."""
-        view = Draws(*self._words, batch=self._batch)
+        view = Draws(*self._words, batch=self._batch, items=self.items)
         view._rows = slice(first, first + size)
         view._host, view._device = self._host, self._device
         return view

@@ -35,11 +35,12 @@ class Classification(Objective):
     def __call__(
         self, denoiser: NetDenoiser, x0: Float[Tensor, "B *dims"], cond: Cond, draws: Draws, beside: Any = None
     ) -> Loss:
-        t = self.times(denoiser, draws.uniform("level", self.levels.stratify))
+        law = self.levels.at(draws.items)
+        t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
         return self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
-        """Quantiles (B,) of the levels that are trained, as times."""
+        """Quantiles (B,) of the levels that are trained in the end, as times."""
         return self.levels.quantile(u, denoiser.process.schedule)
 
     def at(

@@ -100,7 +100,8 @@ class Regression(Objective):
         draws: Draws,
         beside: Uncertainty | None = None,
     ) -> Loss:
-        t = self.times(denoiser, draws.uniform("level", self.levels.stratify))
+        law = self.levels.at(draws.items)
+        t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
         loss = self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
         if beside is None:
             return loss
@@ -108,7 +109,7 @@ class Regression(Objective):
         return loss._replace(minimised=beside.balance(loss.value, loss.noise) + more)
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
-        """Quantiles (B,) of the levels that are trained, as times."""
+        """Quantiles (B,) of the levels that are trained in the end, as times."""
         return self.levels.quantile(u, denoiser.process.schedule)
 
     def at(

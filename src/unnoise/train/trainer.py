@@ -156,7 +156,7 @@ class Trainer:
         if self._beside is not None:
             self._beside.begin()
         x0, cond = self.feed(before, config.batch)
-        draws = Draws(config.seed, "step", before, batch=config.batch)
+        draws = Draws(config.seed, "step", before, batch=config.batch, items=before)
         cond = self._with_nulls(cond, draws)
         beside = () if self._beside is None else (self._beside.net,)
         size = -(-config.batch // config.accumulate)

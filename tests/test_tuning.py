@@ -303,9 +303,12 @@ def test_the_descent_ends_where_the_distance_has_no_slope():
     told = list(descend(subject, descent, fine.y[0], fine.ends, chosen, 30))
     assert max(told) < whole
     assert told[-1] < 0.6 * whole
-    descent.idle = 0  # where it ended, as much again gains nothing
+    pulled = PULL * descent.scale * np.square(descent.at).sum()
+    descent.idle = 0  # where it ended, as much again gains nothing of the distance and the pull, which fall together
     again = list(descend(subject, descent, fine.y[0], fine.ends, chosen, 30))
-    assert 0 <= told[-1] - again[-1] < 0.005 * told[-1]
+    gained = told[-1] + pulled - again[-1] - PULL * descent.scale * np.square(descent.at).sum()
+    assert 0 <= gained < 0.005 * told[-1]
+    assert abs(told[-1] - again[-1]) < 0.005 * told[-1]
     fit.put(descent.at)
     pull = 2 * PULL * descent.scale * descent.at
     assert np.abs(gradient_of(subject, fit, fine.y[0], fine.ends)[1] + pull).max() < 0.1 * steep

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import PROCESSES, every, named, open_grid, rules
 
 import unnoise as un
@@ -17,7 +19,9 @@ from unnoise.process import schedules
 from unnoise.samplers.grid import GRIDS, times
 from unnoise.samplers.moments import gaussian_moments
 from unnoise.samplers.plan import Plan
+from unnoise.samplers.step import State
 from unnoise.samplers.table import SAMPLERS
+from unnoise.samplers.written import row_step
 
 CHAINS = {
     "linear": un.Gaussian(schedules.Discrete(schedules.Linear())),
@@ -382,6 +386,31 @@ def test_clean_ends_are_exact_in_every_precision():
         assert float(level.sigma.min()) > 0
         assert float(level.to[-1]) == 0
         np.testing.assert_allclose(plan.base[-1], [0, 1, 0], atol=1e-15)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-3, 3), min_size=1, max_size=4),
+    st.floats(-2, 2),
+    st.booleans(),
+    st.sampled_from([torch.float64, torch.float32]),
+)
+def test_a_row_written_out_is_its_sum(columns, noise, mixed, told):
+    """Whether its coefficients sum to 1, and are mixed by shares, or not; and an answer of another dtype is taken."""
+    row = np.array([*columns, noise])
+    if mixed:
+        row[0] += 1 - row[:-1].sum()
+    memories = max(len(columns) - 1, 1)
+    row = np.insert(row, 1, np.zeros(memories + 2 - len(row)))
+    generator = torch.Generator().manual_seed(0)
+    x, base, x0, drawn, *kept = torch.randn(4 + memories, 3, generator=generator, dtype=torch.float64)
+    x0 = x0.to(told)
+    step = row_step(np.array([0.0, 1.0]), 0, row, row, 0.0)
+    state = step(State(x, base, tuple(kept)), x0, lambda: drawn)
+    whole = torch.stack([base, x0.double(), *kept[1:], drawn])
+    wanted = torch.einsum("c,cn->n", torch.from_numpy(row), whole)
+    assert state.base.dtype == torch.float64
+    torch.testing.assert_close(state.base, wanted, rtol=0, atol=1e-13 * (1 + np.abs(row).sum()))
 
 
 def test_a_plan_used_twice_and_by_two_callers_gives_the_same():

@@ -6,9 +6,13 @@ is looked up between two questions. A row of DPM-Solver++(2M) reads
 
     def step(state, x0, draw, v=None):
         x, base, (m0, m1,) = state
-        m1 = x0
+        m1 = x0 if x0.dtype is x.dtype else x0.to(x.dtype)
         base = mul(base, B0).add_(m0, alpha=B1).add_(m1, alpha=B2)
         return new(State, (base, base, (m0, m1,)))
+
+and where its coefficients sum to 1, as they do wherever alpha stays 1, each column after the first is one pass:
+
+        base = lerp(base, m0, B0).lerp_(m1, B1)
 """
 
 from collections.abc import Callable
@@ -21,6 +25,7 @@ from unnoise.samplers.step import State, Step
 from unnoise.tensor import Array
 
 Line = tuple[tuple[str, bool], ...]  # the columns that are not zero by name, and whether their coefficient is 1
+STEEP = 4.0  # a share beyond it would lose digits that the sum itself keeps
 
 
 class _Form(NamedTuple):
@@ -31,6 +36,7 @@ class _Form(NamedTuple):
     plain: bool  # whether x0 itself is remembered
     base: Line
     ask: Line | None
+    mixed: tuple[bool, bool]  # whether base, and ask, are mixed by shares
     noisy: bool
     spread: bool
 
@@ -48,9 +54,30 @@ def row_step(keep: Array, slot: int, base: Array, ask: Array, spread: float) -> 
         for row in (base, ask)
     )
     plain = keep.tolist() == [0.0, 1.0]
-    form = _Form(len(base) - 2, slot, plain, lines[0], None if same else lines[1], noisy, bool(spread))
-    numbers = [_constants([value for value in row.tolist() if value]) for row in (base, ask)]
+    given = [[value for value in row.tolist() if value] for row in (base, ask)]
+    shares = [_shares(line, bool(row[-1])) for line, row in zip(given, (base, ask), strict=True)]
+    mixed = shares[0] is not None, shares[1] is not None
+    form = _Form(len(base) - 2, slot, plain, lines[0], None if same else lines[1], mixed, noisy, bool(spread))
+    numbers = [_constants(line) if share is None else share for line, share in zip(given, shares, strict=True)]
     return _maker(form)(*_constants(keep.tolist()), *numbers[0], *numbers[1], spread)
+
+
+def _shares(line: list[float], noisy: bool) -> list[float] | None:
+    """w_1, w_2, .. with c_0·a_0 + c_1·a_1 + .. = lerp(lerp(a_0, a_1, w_1), a_2, w_2) ..; None where it is no such mix.
+
+    The n columns before make up 1 − w_n of the first n + 1, so the c must sum to 1. noisy: whether the last of them is
+    the noise, which is none of the mix and is added to it.
+    """
+    mix = line[:-1] if noisy else line
+    if len(mix) < 2 or abs(sum(mix) - 1) > 1e-14 * sum(map(abs, mix)):
+        return None
+    shares, whole = list[float](), mix[0]
+    for c in mix[1:]:
+        whole += c
+        if abs(c) > STEEP * abs(whole):
+            return None
+        shares.append(c / whole)
+    return shares + line[len(mix) :]
 
 
 def _constants(line: list[float]) -> list[Any]:
@@ -63,19 +90,21 @@ def _constants(line: list[float]) -> list[Any]:
 def _maker(form: _Form) -> Callable[..., Step]:
     """Compiles a form: its numbers → the function."""
     memory = "".join(f"m{m}, " for m in range(form.memories))
-    names = ["K0", "K1", *_names("B", form.base), *_names("A", form.base if form.ask is None else form.ask), "SPREAD"]
+    ask, (mixed, asks_mixed) = form.base if form.ask is None else form.ask, form.mixed
+    names = ["K0", "K1", *_names("B", form.base, mixed), *_names("A", ask, asks_mixed), "SPREAD"]
     body = [
         f"x, base, ({memory}) = state",
-        f"m{form.slot} = " + ("x0" if form.plain else "mul(x, K0).add_(x0, alpha=K1)"),
+        f"m{form.slot} = "
+        + ("x0 if x0.dtype is x.dtype else x0.to(x.dtype)" if form.plain else "mul(x, K0).add_(x0, alpha=K1)"),
     ]
     if form.noisy:
         body.append("noise = draw()")
         if form.spread:
             body.append("noise = noise if v is None else noise * (SPREAD * v).exp()")
     if form.ask is None:
-        body += [f"base = {_sum('B', form.base)}", f"return new(State, (base, base, ({memory})))"]
+        body += [f"base = {_sum('B', form.base, mixed)}", f"return new(State, (base, base, ({memory})))"]
     else:
-        body += [f"asked = {_sum('A', form.ask)}", f"base = {_sum('B', form.base)}"]
+        body += [f"asked = {_sum('A', ask, asks_mixed)}", f"base = {_sum('B', form.base, mixed)}"]
         body.append(f"return new(State, (asked, base, ({memory})))")
     inner = "".join(f"\n        {line}" for line in body)
     text = f"def make({', '.join(names)}):\n    def step(state, x0, draw, v=None):{inner}\n    return step\n"
@@ -84,20 +113,28 @@ def _maker(form: _Form) -> Callable[..., Step]:
         "new": tuple.__new__,
         "mul": torch.mul,
         "add": torch.add,
+        "lerp": torch.lerp,
         "zeros_like": torch.zeros_like,
     }
     exec(text, room)  # nothing enters the text but the names of columns
     return room["make"]
 
 
-def _names(letter: str, line: Line) -> list[str]:
-    return [f"{letter}{n}" for n in range(len(line))]
+def _names(letter: str, line: Line, mixed: bool) -> list[str]:
+    return [f"{letter}{n}" for n in range(len(line) - mixed)]
 
 
-def _sum(letter: str, line: Line) -> str:
-    """Columns added one after the other; the first is never written to."""
+def _sum(letter: str, line: Line, mixed: bool) -> str:
+    """Columns added one after the other, or mixed; the first is never written to."""
     if not line:
         return "zeros_like(base)"
+    if mixed:
+        (first, _), (second, _), *more = line
+        later = "".join(
+            f".add_({name}, alpha={letter}{n})" if name == "noise" else f".lerp_({name}, {letter}{n})"
+            for n, (name, _) in enumerate(more, 1)
+        )
+        return f"lerp({first}, {second}, {letter}0){later}"
     rest = [f"{name}, alpha={letter}{n}" for n, (name, _) in enumerate(line)]
     (first, one), left = line[0], rest[1:]
     if not one:

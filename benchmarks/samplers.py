@@ -7,8 +7,8 @@ Runs in the environment of benchmarks/requirements.txt, with src on PYTHONPATH.
 Every side is given the same answers x_0, made beforehand, four in turn so that they lie in the cache as what a network
 has just written does: what is timed is all that stands between two questions. Both walk the same grid from the same
 start, and must end within 1e-4 of each other before anything is timed. Rivals run in their documented fast settings:
-predictions of x_0 taken as they are, no progress bar, time steps set before the clock starts; scaling a network's
-input is not counted, though theirs need it.
+predictions of x_0 taken as they are, no progress bar, time steps set before the clock starts. Schedulers of diffusers
+scale what the network is asked, as their pipelines have them do; for all but Heun's that is to hand it on.
 Stochastic samplers are timed twice: with their noises made beforehand too, and drawing them, theirs by randn for the
 whole batch, ours for every seed along its path. A ratio is the rival's time over ours, one for each alternation: the
 median, and the spread from least to greatest.
@@ -139,6 +139,7 @@ def _walk(scheduler: Any, exploding: bool) -> Callable[[Tensor, Told, Sequence[T
             scheduler.model_outputs, scheduler.lower_order_nums = [None] * scheduler.config.solver_order, 0
         x = x / alpha
         for t in scheduler.timesteps:
+            scheduler.scale_model_input(x, t)
             x = scheduler.step(told.next(), t, x, return_dict=False)[0]
         return x
 

@@ -24,7 +24,9 @@ class Optimiser:
         first = 0
         if config.optimiser == "muon" and flat.inside:
             views, first = flat.named(flat.vector), flat.inner
-            self._muon = Muon({name: views[name] for name in flat.inside}, config.momentum, config.weight_decay)
+            inside = {name: views[name] for name in flat.inside}
+            dtype = getattr(torch, config.precision)
+            self._muon = Muon(inside, config.momentum, config.weight_decay, dtype)
         self._grad = torch.zeros_like(flat.vector)
         self._fused = flat.vector.device.type not in PLAIN
         groups: list[dict[str, object]] = []

@@ -278,16 +278,21 @@ class _Levels:
             def sent(values: npt.NDArray[Any]) -> Any:
                 return hashed.operations(device).send(values, device)
 
+            def run(places: Places) -> Any:
+                """Places, as a slice where they lie one after the other."""
+                inarow = len(places) > 0 and bool((np.diff(places) == 1).all())
+                return slice(int(places[0]), int(places[-1]) + 1) if inarow else sent(places)
+
             def column(values: Array) -> Any:
                 return sent(values.astype(np.float32)[:, None])
 
             with torch.inference_mode(False):
                 self._trees[device] = _Tree(
-                    [sent(level) for level in self.parents],
+                    [run(level) for level in self.parents],
                     [column(level) for level in self.shares],
                     sent(self.first),
-                    [sent(rows) for rows in self.rows],
-                    [sent(more) for more in self.more],
+                    [run(rows) for rows in self.rows],
+                    [run(more) for more in self.more],
                     column(self.scales),
                 )
         return self._trees[device]
@@ -330,7 +335,7 @@ def _at_once(seeds: Sequence[int], levels: "_Levels", shape: Sequence[int], like
     pieces = ops.own(fields.reshape(len(fields), -1))
     drawn, right = levels.whole, len(levels.places)
     for parents, shares in zip(at.parents, at.shares, strict=True):
-        count = len(parents)
+        count = len(shares)
         whole, lefts = ops.take(pieces, parents), pieces[drawn : drawn + count]
         ops.add(lefts, whole * shares, out=lefts)
         ops.subtract(whole, lefts, out=pieces[right : right + count])

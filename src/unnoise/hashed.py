@@ -12,17 +12,45 @@ from unnoise.tensor import Float, Tensor, send
 _CACHED = 1 << 15  # pairs hashed at once on a CPU: six arrays of them fit in its cache
 
 
-class NumPy:
-    """NumPy's operations, for a CPU: they start in half the time of torch's, and a logarithm takes a fifth."""
+MIX = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 0))  # lowbias32's shifts and factors (Wellons, 2018)
+APART = 0x3C6EF372  # between the two words of a pair
+UNIT, HALF, TURN = 2.0**-24, 0.5, np.pi * 2.0**-31
 
-    right_shift, bitwise_and, bitwise_xor = np.right_shift, np.bitwise_and, np.bitwise_xor
+
+class NumPy:
+    """NumPy's operations, for a CPU: they start in half the time of torch's, and a logarithm takes a fifth.
+
+    Numbers are arrays without axes, which they take soonest.
+    """
+
+    right_shift, bitwise_xor = np.right_shift, np.bitwise_xor
     add, subtract, multiply = np.add, np.subtract, np.multiply
     log, sqrt, cos, sin = np.log, np.sqrt, np.cos, np.sin
+    unit, half, turn = (np.array(number, np.float32) for number in (UNIT, HALF, TURN))
+    apart, eight = np.array(APART, np.int32), np.array(8, np.uint32)
+    rounds = tuple((np.array(shift, np.uint32), np.array(factor, np.uint32)) for shift, factor in MIX)
+
+    @staticmethod
+    def mix(x: Any, spare: Any) -> None:
+        """An in-place bijection of 32-bit words (int32) that spreads every bit."""
+        x, spare = x.view(np.uint32), spare.view(np.uint32)
+        for shift, factor in NumPy.rounds:
+            np.right_shift(x, shift, out=spare)
+            np.bitwise_xor(x, spare, out=x)
+            if factor:
+                np.multiply(x, factor, out=x)
+
+    @staticmethod
+    def high(x: Any, _: Any) -> Any:
+        """The upper 24 bits of words, which are overwritten."""
+        words = x.view(np.uint32)
+        np.right_shift(words, NumPy.eight, out=words)
+        return x
 
     @staticmethod
     def take(x: Any, rows: Any) -> Any:
-        """The rows of x at these places."""
-        return x.take(rows, 0)
+        """The rows of x at these places, or in this slice: a view then."""
+        return x[rows] if type(rows) is slice else x.take(rows, 0)
 
     @staticmethod
     def send(values: npt.NDArray[Any], _: torch.device) -> Any:
@@ -38,15 +66,30 @@ class NumPy:
 class Torch:
     """torch's operations, by the same names, for other devices."""
 
-    right_shift, bitwise_and = staticmethod(torch.bitwise_right_shift), staticmethod(torch.bitwise_and)
     bitwise_xor, add = staticmethod(torch.bitwise_xor), staticmethod(torch.add)
     subtract, multiply = staticmethod(torch.subtract), staticmethod(torch.multiply)
     log, sqrt, cos, sin = map(staticmethod, (torch.log, torch.sqrt, torch.cos, torch.sin))
+    unit, half, turn, apart = UNIT, HALF, TURN, APART
 
     @staticmethod
-    def take(x: Tensor, rows: Tensor) -> Tensor:
-        """The rows of x at these places."""
-        return x.index_select(0, rows)
+    def mix(x: Tensor, spare: Tensor) -> None:
+        """An in-place bijection of 32-bit words (int32) that spreads every bit."""
+        for shift, factor in MIX:
+            torch.bitwise_right_shift(x, shift, out=spare)
+            spare &= (1 << 32 - shift) - 1  # makes the arithmetic shift a logical one
+            x ^= spare
+            if factor:
+                x *= factor - (1 << 32 if factor >> 31 else 0)
+
+    @staticmethod
+    def high(x: Tensor, spare: Tensor) -> Tensor:
+        """The upper 24 bits of words."""
+        return torch.bitwise_right_shift(x, 8, out=spare).bitwise_and_(0xFFFFFF)
+
+    @staticmethod
+    def take(x: Tensor, rows: Tensor | slice) -> Tensor:
+        """The rows of x at these places, or in this slice: a view then."""
+        return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
 
     @staticmethod
     def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
@@ -119,32 +162,21 @@ def _pairs(first: Any, own: Any, factor: Any, work: list[Any], found: Any, ops: 
     """
     second, spare, radius, angle, turned = work
     ops.bitwise_xor(first, own[:, :1], out=first)
-    _mix(first, spare, ops)
+    ops.mix(first, spare)
     ops.add(first, own[:, 1:], out=first)
-    _mix(first, spare, ops)
-    ops.add(first, 0x3C6EF372, out=second)
-    _mix(second, spare, ops)
+    ops.mix(first, spare)
+    ops.add(first, ops.apart, out=second)
+    ops.mix(second, spare)
     # 24 bits in the middle of their interval: log never sees 0, and the tail ends at 5.9 deviations.
-    ops.right_shift(first, 8, out=first)
-    radius[...] = ops.bitwise_and(first, 0xFFFFFF, out=first)
-    ops.add(radius, 0.5, out=radius)
-    ops.log(ops.multiply(radius, 2.0**-24, out=radius), out=radius)
+    radius[...] = ops.high(first, spare)
+    ops.add(radius, ops.half, out=radius)
+    ops.log(ops.multiply(radius, ops.unit, out=radius), out=radius)
     ops.sqrt(ops.multiply(radius, factor, out=radius), out=radius)
     angle[...] = second
-    ops.multiply(angle, np.pi * 2.0**-31, out=angle)
+    ops.multiply(angle, ops.turn, out=angle)
     # Turned by itself first: where the memory that is written to does not lie in one piece, a rounding may differ.
     ops.multiply(ops.cos(angle, out=turned), radius, out=found[:, 0])
     ops.multiply(ops.sin(angle, out=turned), radius, out=found[:, 1])
-
-
-def _mix(x: Any, spare: Any, ops: Any) -> None:
-    """An in-place bijection of 32-bit words that spreads every bit (Wellons, 2018: lowbias32)."""
-    for shift, mask, factor in ((16, 0xFFFF, 0x7FEB352D), (15, 0x1FFFF, 0x846CA68B - (1 << 32)), (16, 0xFFFF, 0)):
-        ops.right_shift(x, shift, out=spare)
-        ops.bitwise_and(spare, mask, out=spare)  # makes the arithmetic shift a logical one
-        ops.bitwise_xor(x, spare, out=x)
-        if factor:
-            ops.multiply(x, factor, out=x)
 
 
 __all__ = ["NumPy", "Torch", "normals", "operations"]

@@ -60,10 +60,12 @@ def test_one_executor_equals_the_other(rule, denoiser):
 
 
 def _any_plan(rows: int = 8, memories: int = 3) -> Plan:
-    """A table of random numbers with everything a row can ask for: noise told, columns empty, identity rows."""
+    """A table of random numbers with everything a row can ask for: noise told, columns empty, identity rows, mixtures."""
     rng = np.random.default_rng(0)
     keep, base, ask = rng.normal(size=(rows, 2)), *rng.normal(size=(2, rows, memories + 2))
     keep[::3], base[1::2, 1:], ask[2] = (0, 1), 0, 0
+    for line in (base[4], ask[4], ask[5]):
+        line[0] += 1 - line[:-1].sum()
     base[3], ask[-1] = np.eye(memories + 2)[0], base[-1]
     t = np.linspace(0.9, 0.2, rows)
     return Plan(t, keep, np.arange(rows) % memories * 1.0, base, ask, t, np.ones(rows), 0.9, 0.1)
@@ -96,6 +98,28 @@ def test_one_row_of_either_executor_is_the_table_itself(plan):
         torch.testing.assert_close(past[0], kept, rtol=1e-12, atol=1e-12)
         for m in range(plan.memories):
             torch.testing.assert_close(slots[m], memory[m], rtol=1e-12, atol=1e-12)
+
+
+def test_a_gathered_row_does_not_depend_on_those_beside_it():
+    """Lines that are mixed by shares beside lines that are added up, with noise and without: bit for bit as alone."""
+    names = ("euler", "dpmpp_2m", "heun", "euler_ancestral", "unipc_3", "lms_4")
+    plans = [*(un.plan(name, PROCESSES["karras"], steps=6) for name in names), _any_plan()]
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    ledger, rng = plans[0].join(plans, x), np.random.default_rng(0)
+    for noise in (None, x.flip(0)):
+        for _ in range(8):
+            at = rng.integers(0, sum(plan.rows for plan in plans), (1, 40))
+            state = State(x, x.roll(1, 0), tuple(x.roll(2 + m, 0) for m in range(ledger.memories)))
+            (step,) = ledger.ahead(at, torch.from_numpy(at[0]))
+            found = step.advance(state, x.roll(-1, 0), noise)
+            for i in range(40):
+                one = slice(i, i + 1)
+                (step,) = ledger.ahead(at[:, one], torch.from_numpy(at[0, one]))
+                memory = tuple(m[one] for m in state.memory)
+                drawn = None if noise is None else noise[one]
+                alone = step.advance(State(x[one], state.base[one], memory), x.roll(-1, 0)[one], drawn)
+                assert torch.equal(found.x[one], alone.x)
+                assert torch.equal(found.base[one], alone.base)
 
 
 # Company

@@ -3,6 +3,9 @@
 All items ask at once, so the answers of one question have one age for all of them. A joined row therefore names an
 answer by its age, 0 for the newest, and not by the plan's slot: to remember is to put the newest before the others, and
 nothing is copied. What the items need of the table is gathered for several steps at a time.
+
+A line whose coefficients sum to 1 is mixed by shares, the others are added up, as where one plan runs alone. Where both
+stand in a batch each adds an exact zero to the other, so an item's bits do not depend on its company.
 """
 
 from collections.abc import Sequence
@@ -15,10 +18,42 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from unnoise.samplers.mix import mixtures
 from unnoise.samplers.step import Places, State
 from unnoise.tensor import Array, Tensor, send
 
 Line = list[tuple[int, Tensor]]  # columns and their coefficients for each item (B, 1, ..)
+
+
+class _Sum(NamedTuple):
+    """A line of a gathered row: what is mixed, then what is added.
+
+    mixed: whether some items' columns are mixed, from the base on, by `shares`; only: 1 for these items and 0 for the
+    others, None where there are no others; added: the other items' columns, and the noise.
+    """
+
+    mixed: bool
+    shares: Line
+    only: Tensor | None
+    added: Line
+
+    def __call__(self, columns: tuple[Tensor, ...]) -> Tensor:
+        total, own = columns[0], False  # own: may be written to
+        for column, share in self.shares:
+            part = columns[column]
+            total, own = total.lerp_(part, share) if own else torch.lerp(total, part, share), True
+        if self.only is not None:
+            total, own = total * self.only, True
+        begun = self.mixed
+        for column, coefficient in self.added:
+            if column < len(columns):  # without noise its column is left over
+                part = columns[column]
+                if not begun:
+                    total = torch.mul(part, coefficient)
+                else:
+                    total = total.addcmul_(coefficient, part) if own else torch.addcmul(total, coefficient, part)
+                begun = own = True
+        return total if begun else torch.zeros_like(columns[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +66,26 @@ class Rows:
     """
 
     keep: tuple[Tensor, Tensor] | None
-    base: Line
-    ask: Line
+    base: _Sum
+    ask: _Sum
     spread: Tensor | None
 
     def advance(self, state: State, x0: Tensor, noise: Tensor | None, v: Tensor | None = None) -> State:
         """Every item one row further, each by its own plan; no branch on the device's values, no synchronisation.
 
-        Columns are added one after the other, and one that an item does not use adds an exact zero: so an item's
-        bits do not depend on its company.
+        Columns are taken one after the other, and one that an item does not use changes nothing of it.
         """
         x, base, memory = state
         if noise is not None and v is not None and self.spread is not None:
             noise = noise * (self.spread * v).exp()
-        kept = x0 if self.keep is None else torch.mul(x, self.keep[0]).addcmul_(self.keep[1], x0)
+        if self.keep is not None:
+            kept = torch.mul(x, self.keep[0]).addcmul_(self.keep[1], x0)
+        else:
+            kept = x0 if x0.dtype is x.dtype else x0.to(x.dtype)
         memory = (kept, *memory[:-1])
         columns = (base, *memory) if noise is None else (base, *memory, noise)
-        moved = _add_up(self.base, columns)
-        return State(moved if self.ask is self.base else _add_up(self.ask, columns), moved, memory)
-
-
-def _add_up(line: Line, columns: tuple[Tensor, ...]) -> Tensor:
-    total = None
-    for column, coefficient in line:
-        if column < len(columns):  # without noise its column is left over
-            part = columns[column]
-            total = torch.mul(part, coefficient) if total is None else total.addcmul_(coefficient, part)
-    return torch.zeros_like(columns[0]) if total is None else total
+        moved = self.base(columns)
+        return State(moved if self.ask is self.base else self.ask(columns), moved, memory)
 
 
 class Aged(NamedTuple):
@@ -87,21 +115,32 @@ def aged(keep: Array, slot: Array, base: Array, ask: Array, spread: Array) -> Ag
     return Aged(keep, found, spread)
 
 
+class _Wanted(NamedTuple):
+    """Where in the gathered lines stands what a line of some rows uses, as in `_Sum`: (column of the state, line)."""
+
+    mixed: bool
+    shares: list[tuple[int, int]]
+    only: int | None
+    added: list[tuple[int, int]]
+
+
 class _Form(NamedTuple):
-    """Where in the gathered lines stands what some rows use: (column of the state, line)."""
+    """Where in the gathered lines stands what some rows use."""
 
     keep: tuple[int, int] | None
-    base: list[tuple[int, int]]
-    ask: list[tuple[int, int]] | None  # None where all ask where their base stands
+    base: _Wanted
+    ask: _Wanted | None  # None where all ask where their base stands
     spread: int | None
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Rows of several plans, R in all, over the base, A ages and noise.
+    """Every row of several plans, R in all, over the base, A ages and noise.
 
-    table: on the device (2·A + 7, R): keep, base, ask, spread; uses: the bits of the lines that each row needs (R,),
-    keep where not x0 alone is remembered, ask where it is not the base, and then all that either has; axes: of an item.
+    table: on the device (4·A + 11, R): keep; base and ask, each as a block of A + 2 coefficients (of what is added), A
+    shares (of what is mixed, the base's own left out), 1 where it is mixed, 1 where not; spread. uses: the bits of the
+    lines that each row needs (R,), keep where not x0 alone is remembered, ask where it is not the base, and then all
+    that either has; axes: of an item.
     """
 
     memories: int
@@ -117,13 +156,19 @@ class Joined:
         memories = max(part.moves.shape[2] for part in parts) - 2
         keep, spread = np.concatenate([part.keep for part in parts]), np.concatenate([part.spread for part in parts])
         moves = np.concatenate([_widened(part.moves, memories) for part in parts])
-        lines = np.concatenate([keep, moves.reshape(len(keep), -1), spread[:, None]], axis=1)
+        base, ask = (_block(moves[:, side]) for side in (0, 1))
+        lines = np.concatenate([keep, base, ask, spread[:, None]], axis=1)
         uses = lines != 0
         uses[:, :2] = (keep != (0, 1)).any(axis=1, keepdims=True)
-        uses[:, 4 + memories : -1] = moves.any(axis=1) & (moves[:, 0] != moves[:, 1]).any(axis=1, keepdims=True)
+        uses[:, 2 + base.shape[1] : -1] &= (moves[:, 0] != moves[:, 1]).any(axis=1, keepdims=True)
         words = uses @ np.array([1 << line for line in range(uses.shape[1])], dtype=object)
         table = send(torch.from_numpy(np.ascontiguousarray(lines.T)).to(like.dtype), like.device)
         return Joined(memories, table, words if uses.shape[1] > 62 else words.astype(np.int64), like.ndim - 1)
+
+    @property
+    def _wide(self) -> int:
+        """Lines of a block."""
+        return 2 * self.memories + 4
 
     def ahead(self, at: Places, index: Tensor) -> Sequence[Rows]:
         """The next K steps of B items: item b takes row at[k, b] at step k; index: the same on the device, (K·B,)."""
@@ -131,7 +176,7 @@ class Joined:
         used = [self._needed(some) for some in np.bitwise_or.reduce(self.uses[at], axis=1).tolist()]
         every = reduce(or_, used)
         if every not in self._tables:
-            lines = [line for line in range(len(self.table)) if every >> line & 1]
+            lines = [line for line in range(len(self.table)) if every >> line & 1 and self._gathered(line, every)]
             table = torch.stack([self.table[line] for line in lines]) if lines else self.table[:0]
             self._tables[every] = table, {line: n for n, line in enumerate(lines)}
         table, place = self._tables[every]
@@ -140,35 +185,66 @@ class Joined:
 
     def _needed(self, some: int) -> int:
         """Where some item asks elsewhere than its base stands, the others ask by their own lines of ask, too."""
-        wide = self.memories + 2
-        columns = (1 << wide) - 1
-        return some | (some >> 2 & columns) << 2 + wide if some >> 2 + wide & columns else some
+        block = (1 << self._wide) - 1
+        return some | (some >> 2 & block) << 2 + self._wide if some >> 2 + self._wide & block else some
+
+    def _gathered(self, line: int, every: int) -> bool:
+        """Whether a line is read: those that say which items are mixed are not, but where some are and some are not."""
+        place = (line - 2) % self._wide
+        if line < 2 or line == len(self.table) - 1 or place < self._wide - 2:
+            return True
+        return place == self._wide - 2 and bool(every >> line + 1 & 1)
 
     def _rows(self, every: int, some: int, place: dict[int, int], lines: Sequence[Tensor]) -> Rows:
         form = self._forms.get((every, some))
         if form is None:
             form = self._forms[every, some] = self._form(some, place)
-        base = [(column, lines[n]) for column, n in form.base]
+        base = _taken(form.base, lines)
         return Rows(
             None if form.keep is None else (lines[form.keep[0]], lines[form.keep[1]]),
             base,
-            base if form.ask is None else [(column, lines[n]) for column, n in form.ask],
+            base if form.ask is None else _taken(form.ask, lines),
             None if form.spread is None else lines[form.spread],
         )
 
     def _form(self, some: int, place: dict[int, int]) -> _Form:
         """place: where in the gathered lines each line of the table stands."""
-        wide = self.memories + 2
-        base, ask = (
-            [(column, place[first + column]) for column in range(wide) if some >> first + column & 1]
-            for first in (2, 2 + wide)
-        )
+
+        def wanted(first: int) -> _Wanted:
+            named = [line for line in range(self._wide) if some >> first + line & 1]
+            added = [(line, place[first + line]) for line in named if line < self.memories + 2]
+            shares = range(self.memories + 2, 2 * self.memories + 2)
+            mixed, plain = self._wide - 2 in named, self._wide - 1 in named
+            return _Wanted(
+                mixed,
+                [(line - shares.start + 1, place[first + line]) for line in named if line in shares],
+                place[first + self._wide - 2] if mixed and plain else None,
+                added,
+            )
+
         return _Form(
             (place[0], place[1]) if some & 1 else None,
-            base,
-            ask or None,
-            place[2 + 2 * wide] if some >> 2 + 2 * wide & 1 else None,
+            wanted(2),
+            wanted(2 + self._wide) if some >> 2 + self._wide & (1 << self._wide) - 1 else None,
+            place[2 + 2 * self._wide] if some >> 2 + 2 * self._wide & 1 else None,
         )
+
+
+def _block(line: Array) -> Array:
+    """A line (R, A + 2) as its block: what is added, what is mixed, and which of the two."""
+    mixed, shares = mixtures(line[:, :-1])
+    added = np.where(mixed[:, None], 0.0, line[:, :-1])
+    which = np.stack([mixed, ~mixed], axis=1).astype(np.float64)
+    return np.concatenate([added, line[:, -1:], shares[:, 1:], which], axis=1)
+
+
+def _taken(wanted: _Wanted, lines: Sequence[Tensor]) -> _Sum:
+    return _Sum(
+        wanted.mixed,
+        [(column, lines[n]) for column, n in wanted.shares],
+        None if wanted.only is None else lines[wanted.only],
+        [(column, lines[n]) for column, n in wanted.added],
+    )
 
 
 def _widened(moves: Array, memories: int) -> Array:

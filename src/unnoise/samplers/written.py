@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from unnoise.samplers.mix import mixtures
 from unnoise.samplers.step import State, Step
 from unnoise.tensor import Array
 
 Line = tuple[tuple[str, bool], ...]  # the columns that are not zero by name, and whether their coefficient is 1
-STEEP = 4.0  # a share beyond it would lose digits that the sum itself keeps
 
 
 class _Form(NamedTuple):
@@ -55,29 +55,18 @@ def row_step(keep: Array, slot: int, base: Array, ask: Array, spread: float) -> 
     )
     plain = keep.tolist() == [0.0, 1.0]
     given = [[value for value in row.tolist() if value] for row in (base, ask)]
-    shares = [_shares(line, bool(row[-1])) for line, row in zip(given, (base, ask), strict=True)]
+    shares = [_shares(row, line) for row, line in zip((base, ask), given, strict=True)]
     mixed = shares[0] is not None, shares[1] is not None
     form = _Form(len(base) - 2, slot, plain, lines[0], None if same else lines[1], mixed, noisy, bool(spread))
     numbers = [_constants(line) if share is None else share for line, share in zip(given, shares, strict=True)]
     return _maker(form)(*_constants(keep.tolist()), *numbers[0], *numbers[1], spread)
 
 
-def _shares(line: list[float], noisy: bool) -> list[float] | None:
-    """w_1, w_2, .. with c_0·a_0 + c_1·a_1 + .. = lerp(lerp(a_0, a_1, w_1), a_2, w_2) ..; None where it is no such mix.
-
-    The n columns before make up 1 − w_n of the first n + 1, so the c must sum to 1. noisy: whether the last of them is
-    the noise, which is none of the mix and is added to it.
-    """
-    mix = line[:-1] if noisy else line
-    if len(mix) < 2 or abs(sum(mix) - 1) > 1e-14 * sum(map(abs, mix)):
-        return None
-    shares, whole = list[float](), mix[0]
-    for c in mix[1:]:
-        whole += c
-        if abs(c) > STEEP * abs(whole):
-            return None
-        shares.append(c / whole)
-    return shares + line[len(mix) :]
+def _shares(row: Array, line: list[float]) -> list[float] | None:
+    """The numbers of a line that is mixed by shares, and its noise, which is none of the mix; None of another line."""
+    (mixed,), (shares,) = mixtures(row[None, :-1])
+    given = [share for share, value in zip(shares.tolist(), row.tolist(), strict=False) if value]
+    return given[1:] + line[len(given) :] if mixed and len(given) > 1 else None
 
 
 def _constants(line: list[float]) -> list[Any]:

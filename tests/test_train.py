@@ -403,12 +403,13 @@ def test_the_optimiser_is_adamw_with_clipping_and_decay_of_matrices():
             torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
 
 
-def test_muon_moves_a_matrix_by_its_momentum_made_orthogonal():
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_muon_moves_a_matrix_by_its_momentum_made_orthogonal(dtype, off):
     """Every singular value of the step is lr·0.2·√max(rows, columns), to the quintic's width; its axes are M's own."""
     generator = rng.generator("muon")
     rates, shapes = 0.05, {"wide": (12, 40), "kernel": (24, 3, 3, 3), "tall": (30, 10)}
     weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    muon = Muon(weights, momentum=0.9, decay=0.0)
+    muon = Muon(weights, momentum=0.9, decay=0.0, dtype=dtype)
     memory = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
     for _ in range(3):
         grads = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
@@ -423,19 +424,20 @@ def test_muon_moves_a_matrix_by_its_momentum_made_orthogonal():
             values = inside.diagonal()
             assert (values > 0.6).all()
             assert (values < 1.3).all()
-            assert (inside - values.diag()).abs().max() < 1e-4
+            assert (inside - values.diag()).abs().max() < off
             torch.testing.assert_close(muon.memory()[name].double(), memory[name], rtol=1e-5, atol=1e-6)
 
 
 def test_muon_takes_the_matrices_inside_and_adamw_the_rest():
-    """Ends, tables, biases and gains move exactly as under AdamW alone; a decay shrinks matrices by 1 − lr·decay."""
+    """Ends, tables, what modulates, biases and gains move exactly as under AdamW alone; a decay shrinks matrices by
+    1 − lr·decay."""
     pair = [small_trainer(optimiser=name, weight_decay=0.5) for name in ("adamw", "muon")]
     start = pair[0]._flat.vector.clone()
     for trainer in pair:
         trainer.step()
     flat, lr = pair[0]._flat, pair[0].config.rate(0)
     inside = set(flat.inside)
-    assert {"first.weight", "last.weight", "embed.labels.weight"}.isdisjoint(inside)
+    assert {"first.weight", "last.weight", "embed.labels.weight", "modulate.weight"}.isdisjoint(inside)
     assert "blocks.0.first.weight" in inside
     alone, beside, before = (flat.named(vector) for vector in (pair[0]._flat.vector, pair[1]._flat.vector, start))
     for name, weight in alone.items():

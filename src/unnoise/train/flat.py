@@ -14,8 +14,8 @@ class Flat:
     """The trained weights of a network, laid into one vector of which its parameters become views.
 
     Hundreds of small tensors cost a call each, which at small sizes is more than the arithmetic. The order: the
-    matrices and kernels inside the network, up to `inner`; those at its ends and the tables of labels, up to
-    `decayed`, since weight decay acts on both; then biases, gains and norms.
+    matrices and kernels inside the network, up to `inner`; those at its ends, the tables of labels and what modulates
+    its blocks, up to `decayed`, since weight decay acts on both; then biases, gains and norms.
     """
 
     def __init__(self, net: nn.Module):
@@ -48,10 +48,14 @@ class Flat:
 
 
 def _outer(net: nn.Module) -> set[str]:
-    """The weights that touch data, and tables of which a step sees few rows."""
+    """The weights that touch data, tables of which a step sees few rows, and what tells every block its modulation.
+
+    A modulation is dozens of maps in one matrix, of which no singular value means anything.
+    """
     ends = net.ends if isinstance(net, Net) else ()
     tables = {f"{name}.weight" for name, part in net.named_modules() if isinstance(part, nn.Embedding)}
-    return tables | {name for name, _ in net.named_parameters() if name.split(".")[0] in ends}
+    words = {name: name.split(".") for name, _ in net.named_parameters()}
+    return tables | {name for name, parts in words.items() if parts[0] in ends or "modulate" in parts}
 
 
 def fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: object) -> None:

@@ -60,7 +60,7 @@ def test_one_executor_equals_the_other(rule, denoiser):
 
 
 def _any_plan(rows: int = 8, memories: int = 3) -> Plan:
-    """A table of random numbers with everything a row can ask for: noise told, columns empty, identity rows, mixtures."""
+    """A table of random numbers with all that a row can ask for: noise told, columns empty, identity rows, mixtures."""
     rng = np.random.default_rng(0)
     keep, base, ask = rng.normal(size=(rows, 2)), *rng.normal(size=(2, rows, memories + 2))
     keep[::3], base[1::2, 1:], ask[2] = (0, 1), 0, 0

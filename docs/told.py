@@ -129,6 +129,9 @@ def told_parts(folder: Path) -> None:
         "conditions={shape: labels, colour: labels}",
         "objective.levels={kind: logit_normal, mean: 0.8, std: 1.2}",  # it is too short for a curriculum
         f"train.items={PARTS}",
+        "train.optimiser=adamw",
+        "train.lr=1.0e-3",
+        "sample={sampler: dpmpp_2m, steps: 20, guidance: 3}",
         "train.validate_every=0",
         "train.sample_every=0",
     ]

@@ -22,70 +22,73 @@ from unnoise.samplers.mix import mixtures
 from unnoise.samplers.step import Places, State
 from unnoise.tensor import Array, Tensor, send
 
-Line = list[tuple[int, Tensor]]  # columns and their coefficients for each item (B, 1, ..)
 
+class _Line(NamedTuple):
+    """A line of some gathered rows: what is mixed, then what is added, as (column of the state, place in `lines`).
 
-class _Sum(NamedTuple):
-    """A line of a gathered row: what is mixed, then what is added.
-
-    mixed: whether some items' columns are mixed, from the base on, by `shares`; only: 1 for these items and 0 for the
-    others, None where there are no others; added: the other items' columns, and the noise.
+    mixed: whether some items' columns are mixed, from the base on, by `shares`; only: where stands 1 for these items
+    and 0 for the others, None where there are no others; added: the other items' columns, and the noise.
     """
 
     mixed: bool
-    shares: Line
-    only: Tensor | None
-    added: Line
+    shares: list[tuple[int, int]]
+    only: int | None
+    added: list[tuple[int, int]]
 
-    def __call__(self, columns: tuple[Tensor, ...]) -> Tensor:
+    def of(self, columns: tuple[Tensor, ...], lines: Sequence[Tensor]) -> Tensor:
         total, own = columns[0], False  # own: may be written to
-        for column, share in self.shares:
+        for column, n in self.shares:
             part = columns[column]
-            total, own = total.lerp_(part, share) if own else torch.lerp(total, part, share), True
+            total, own = total.lerp_(part, lines[n]) if own else torch.lerp(total, part, lines[n]), True
         if self.only is not None:
-            total, own = total * self.only, True
+            total, own = total * lines[self.only], True
         begun = self.mixed
-        for column, coefficient in self.added:
+        for column, n in self.added:
             if column < len(columns):  # without noise its column is left over
                 part = columns[column]
                 if not begun:
-                    total = torch.mul(part, coefficient)
+                    total = torch.mul(part, lines[n])
                 else:
-                    total = total.addcmul_(coefficient, part) if own else torch.addcmul(total, coefficient, part)
+                    total = total.addcmul_(lines[n], part) if own else torch.addcmul(total, lines[n], part)
                 begun = own = True
         return total if begun else torch.zeros_like(columns[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows at which the items of a batch stand, gathered; columns that no item uses are left out.
+class _Form(NamedTuple):
+    """Where in the gathered lines stands what some rows use; columns that no item uses are left out.
 
-    keep: what each item remembers of (x, x0), None where all remember x0; base, ask: the lines of the new base and of
-    the next question, one object where they are equal; spread: the exponent of the noise by v, None where no item
-    heeds it.
+    keep: what each item remembers of (x, x0), None where all remember x0; ask: None where all ask where their base
+    stands; spread: the exponent of the noise by v, None where no item heeds it.
     """
 
-    keep: tuple[Tensor, Tensor] | None
-    base: _Sum
-    ask: _Sum
-    spread: Tensor | None
+    keep: tuple[int, int] | None
+    base: _Line
+    ask: _Line | None
+    spread: int | None
+
+
+class Rows(NamedTuple):
+    """The rows at which the items of a batch stand: their form, and its numbers for each item, each (B, 1, ..)."""
+
+    form: _Form
+    lines: Sequence[Tensor]
 
     def advance(self, state: State, x0: Tensor, noise: Tensor | None, v: Tensor | None = None) -> State:
         """Every item one row further, each by its own plan; no branch on the device's values, no synchronisation.
 
         Columns are taken one after the other, and one that an item does not use changes nothing of it.
         """
-        x, base, memory = state
-        if noise is not None and v is not None and self.spread is not None:
-            noise = noise * (self.spread * v).exp()
-        if self.keep is not None:
-            kept = torch.mul(x, self.keep[0]).addcmul_(self.keep[1], x0)
+        (x, base, memory), (form, lines) = state, self
+        if noise is not None and v is not None and form.spread is not None:
+            noise = noise * (lines[form.spread] * v).exp()
+        if form.keep is not None:
+            kept = torch.mul(x, lines[form.keep[0]]).addcmul_(lines[form.keep[1]], x0)
         else:
             kept = x0 if x0.dtype is x.dtype else x0.to(x.dtype)
         memory = (kept, *memory[:-1])
         columns = (base, *memory) if noise is None else (base, *memory, noise)
-        moved = self.base(columns)
-        return State(moved if self.ask is self.base else self.ask(columns), moved, memory)
+        moved = form.base.of(columns, lines)
+        return State(moved if form.ask is None else form.ask.of(columns, lines), moved, memory)
 
 
 class Aged(NamedTuple):
@@ -113,24 +116,6 @@ def aged(keep: Array, slot: Array, base: Array, ask: Array, spread: Array) -> Ag
     found[:, :, 0], found[:, :, -1] = moves[:, :, 0], moves[:, :, -1]
     found[row, :, 1 + age] = moves[row, :, 1 + place]
     return Aged(keep, found, spread)
-
-
-class _Wanted(NamedTuple):
-    """Where in the gathered lines stands what a line of some rows uses, as in `_Sum`: (column of the state, line)."""
-
-    mixed: bool
-    shares: list[tuple[int, int]]
-    only: int | None
-    added: list[tuple[int, int]]
-
-
-class _Form(NamedTuple):
-    """Where in the gathered lines stands what some rows use."""
-
-    keep: tuple[int, int] | None
-    base: _Wanted
-    ask: _Wanted | None  # None where all ask where their base stands
-    spread: int | None
 
 
 @dataclass(frozen=True)
@@ -181,7 +166,7 @@ class Joined:
             self._tables[every] = table, {line: n for n, line in enumerate(lines)}
         table, place = self._tables[every]
         taken = table.index_select(1, index).reshape(len(table) * steps, items, *(1,) * self.axes).unbind(0)
-        return [self._rows(every, some, place, taken[step::steps]) for step, some in enumerate(used)]
+        return [Rows(self._formed(every, some, place), taken[step::steps]) for step, some in enumerate(used)]
 
     def _needed(self, some: int) -> int:
         """Where some item asks elsewhere than its base stands, the others ask by their own lines of ask, too."""
@@ -195,27 +180,20 @@ class Joined:
             return True
         return place == self._wide - 2 and bool(every >> line + 1 & 1)
 
-    def _rows(self, every: int, some: int, place: dict[int, int], lines: Sequence[Tensor]) -> Rows:
+    def _formed(self, every: int, some: int, place: dict[int, int]) -> _Form:
+        """place: where in the gathered lines each line of the table stands."""
         form = self._forms.get((every, some))
         if form is None:
             form = self._forms[every, some] = self._form(some, place)
-        base = _taken(form.base, lines)
-        return Rows(
-            None if form.keep is None else (lines[form.keep[0]], lines[form.keep[1]]),
-            base,
-            base if form.ask is None else _taken(form.ask, lines),
-            None if form.spread is None else lines[form.spread],
-        )
+        return form
 
     def _form(self, some: int, place: dict[int, int]) -> _Form:
-        """place: where in the gathered lines each line of the table stands."""
-
-        def wanted(first: int) -> _Wanted:
+        def wanted(first: int) -> _Line:
             named = [line for line in range(self._wide) if some >> first + line & 1]
             added = [(line, place[first + line]) for line in named if line < self.memories + 2]
             shares = range(self.memories + 2, 2 * self.memories + 2)
             mixed, plain = self._wide - 2 in named, self._wide - 1 in named
-            return _Wanted(
+            return _Line(
                 mixed,
                 [(line - shares.start + 1, place[first + line]) for line in named if line in shares],
                 place[first + self._wide - 2] if mixed and plain else None,
@@ -236,15 +214,6 @@ def _block(line: Array) -> Array:
     added = np.where(mixed[:, None], 0.0, line[:, :-1])
     which = np.stack([mixed, ~mixed], axis=1).astype(np.float64)
     return np.concatenate([added, line[:, -1:], shares[:, 1:], which], axis=1)
-
-
-def _taken(wanted: _Wanted, lines: Sequence[Tensor]) -> _Sum:
-    return _Sum(
-        wanted.mixed,
-        [(column, lines[n]) for column, n in wanted.shares],
-        None if wanted.only is None else lines[wanted.only],
-        [(column, lines[n]) for column, n in wanted.added],
-    )
 
 
 def _widened(moves: Array, memories: int) -> Array:

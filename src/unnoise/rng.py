@@ -19,10 +19,10 @@ from unnoise.tensor import Float, Tensor, send
 
 PRIOR = 1 << 40  # the place where x_T is drawn; a path's nodes lie below, its single draws above
 _CHUNK = 1 << 21  # elements drawn at once: bounds the memory
-# SplitMix64's numbers (Steele et al., 2014).
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
-_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+# SplitMix64's numbers (Steele et al., 2014), as arrays without axes, which NumPy takes soonest.
+_GOLDEN = np.array(0x9E3779B97F4A7C15, np.uint64)
+_SHIFTS = tuple(np.array(shift, np.uint64) for shift in (30, 27, 31))
+_FACTORS = tuple(np.array(factor, np.uint64) for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 def key(*words: int | str) -> int:

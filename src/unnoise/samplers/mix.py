@@ -6,8 +6,6 @@ import numpy.typing as npt
 from unnoise.tensor import Array
 
 STEEP = 4.0  # a share beyond it costs digits that the sum itself keeps: intermediate sums outgrow the columns
-    4.0  # beyond it a share would cost digits that the sum itself keeps: intermediate sums are larger than the columns
-)
 
 
 def mixtures(c: Array) -> tuple[npt.NDArray[np.bool_], Array]:

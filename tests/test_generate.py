@@ -211,8 +211,8 @@ def test_increments_of_neighbouring_rows_are_independent_and_fresh():
 
 def test_noise_is_drawn_only_where_its_column_is_not_zero(monkeypatch):
     drawn = []
-    combine, fields = rng.combine, rng.fields
-    monkeypatch.setattr(rng, "fields", lambda *a: drawn.append(len(a[1])) or fields(*a))
+    combine, draw = rng.combine, rng.Fields.draw
+    monkeypatch.setattr(rng.Fields, "draw", lambda own, *a: drawn.append(len(own.names)) or draw(own, *a))
     monkeypatch.setattr(rng, "combine", lambda *a: drawn.append(a[1].tolist()) or combine(*a))
     un.sample(Scalar(COSINE), un.plan("ddim", COSINE, steps=4), (2,), [0])
     assert drawn == [[[rng.PRIOR]]]

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -188,13 +188,14 @@ class Course:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The numbers of `_Levels` where the pieces are, as `hashed.operations` take them."""
+    """The numbers of `_Levels` where the pieces are, as `hashed.operations` take them.
 
-    parents: Sequence[Any]
-    shares: Sequence[Any]
+    levels: of each its parents and shares, and where its left and right parts lie; more: rows, and what is added there.
+    """
+
+    levels: Sequence[tuple[Any, Any, slice, slice]]
     first: Any
-    rows: Sequence[Any]
-    more: Sequence[Any]
+    more: Sequence[tuple[Any, Any]]
     scales: Any
 
 
@@ -224,6 +225,11 @@ class _Levels:
     def cuts(self) -> int:
         """How many pieces are cut, each into two."""
         return len(self.places) - self.whole
+
+    @cached_property
+    def normals(self) -> rng.Fields:
+        """What is drawn of the normals, whatever the seeds."""
+        return rng.Fields.at(self.places, self.deviations)
 
     @staticmethod
     def of(legs: Sequence[_Leg], halved: _Halvings) -> "_Levels":
@@ -286,13 +292,15 @@ class _Levels:
             def column(values: Array) -> Any:
                 return sent(values.astype(np.float32)[:, None])
 
+            bounds = self.whole + np.cumsum([0, *map(len, self.parents)])
+            lefts = [slice(first, last) for first, last in pairwise(bounds.tolist())]
+            rights = [slice(left.start + self.cuts, left.stop + self.cuts) for left in lefts]
             with torch.inference_mode(False):
+                parents, shares = map(run, self.parents), map(column, self.shares)
                 self._trees[device] = _Tree(
-                    [run(level) for level in self.parents],
-                    [column(level) for level in self.shares],
+                    list(zip(parents, shares, lefts, rights, strict=True)),
                     sent(self.first),
-                    [run(rows) for rows in self.rows],
-                    [run(more) for more in self.more],
+                    [(run(rows), run(more)) for rows, more in zip(self.rows, self.more, strict=True)],
                     column(self.scales),
                 )
         return self._trees[device]
@@ -330,22 +338,18 @@ def walk(
 
 def _at_once(seeds: Sequence[int], levels: "_Levels", shape: Sequence[int], like: Tensor) -> Sequence[Tensor]:
     """Every draw of a course: each level of the halvings is cut by one operation, then the pieces are added up."""
-    fields = rng.fields(seeds, levels.places, levels.deviations, shape, like, levels.cuts)
-    at, ops = levels.on(fields.device), hashed.operations(fields.device)
-    pieces = ops.own(fields.reshape(len(fields), -1))
-    drawn, right = levels.whole, len(levels.places)
-    for parents, shares in zip(at.parents, at.shares, strict=True):
-        count = len(shares)
-        whole, lefts = ops.take(pieces, parents), pieces[drawn : drawn + count]
+    at, ops = levels.on(like.device), hashed.operations(like.device)
+    pieces = levels.normals.draw(seeds, math.prod(shape), like.device, levels.cuts)
+    for parents, shares, left, right in at.levels:
+        whole, lefts = ops.take(pieces, parents), pieces[left]
         ops.add(lefts, whole * shares, out=lefts)
-        ops.subtract(whole, lefts, out=pieces[right : right + count])
-        drawn, right = drawn + count, right + count
+        ops.subtract(whole, lefts, out=pieces[right])
     total = ops.take(pieces, at.first)
-    for rows, more in zip(at.rows, at.more, strict=True):
+    for rows, more in at.more:
         total[rows] += ops.take(pieces, more)
     total *= at.scales
-    found = torch.as_tensor(total).to(like.dtype)
-    return found.reshape(len(total), len(seeds), *shape).unbind(0)
+    found = ops.tensor(total).reshape(len(total), len(seeds), *shape)
+    return found.to(like.dtype).unbind(0)
 
 
 def _piecewise(

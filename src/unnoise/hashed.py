@@ -1,13 +1,14 @@
 """Normals as a hash of words: by NumPy's operations on a CPU, by torch's on other devices."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from unnoise.tensor import Float, Tensor, send
+from unnoise.tensor import Tensor, send
 
 _CACHED = 1 << 15  # pairs hashed at once on a CPU: six arrays of them fit in its cache
 
@@ -27,13 +28,12 @@ class NumPy:
     add, subtract, multiply = np.add, np.subtract, np.multiply
     log, sqrt, cos, sin = np.log, np.sqrt, np.cos, np.sin
     unit, half, turn = (np.array(number, np.float32) for number in (UNIT, HALF, TURN))
-    apart, eight = np.array(APART, np.int32), np.array(8, np.uint32)
+    apart, eight = np.array(APART, np.uint32), np.array(8, np.uint32)
     rounds = tuple((np.array(shift, np.uint32), np.array(factor, np.uint32)) for shift, factor in MIX)
 
     @staticmethod
     def mix(x: Any, spare: Any) -> None:
-        """An in-place bijection of 32-bit words (int32) that spreads every bit."""
-        x, spare = x.view(np.uint32), spare.view(np.uint32)
+        """An in-place bijection of 32-bit words (uint32) that spreads every bit."""
         for shift, factor in NumPy.rounds:
             np.right_shift(x, shift, out=spare)
             np.bitwise_xor(x, spare, out=x)
@@ -43,9 +43,12 @@ class NumPy:
     @staticmethod
     def high(x: Any, _: Any) -> Any:
         """The upper 24 bits of words, which are overwritten."""
-        words = x.view(np.uint32)
-        np.right_shift(words, NumPy.eight, out=words)
-        return x
+        return np.right_shift(x, NumPy.eight, out=x)
+
+    @staticmethod
+    def signed(x: Any) -> Any:
+        """Words as numbers from −2³¹ on."""
+        return x.view(np.int32)
 
     @staticmethod
     def take(x: Any, rows: Any) -> Any:
@@ -58,9 +61,9 @@ class NumPy:
         return values
 
     @staticmethod
-    def own(x: Tensor) -> Any:
-        """A tensor as the operations take it; its memory is the same."""
-        return x.numpy()
+    def tensor(x: Any) -> Tensor:
+        """What the operations give, as a tensor; its memory is the same."""
+        return torch.from_numpy(x)
 
 
 class Torch:
@@ -87,6 +90,11 @@ class Torch:
         return torch.bitwise_right_shift(x, 8, out=spare).bitwise_and_(0xFFFFFF)
 
     @staticmethod
+    def signed(x: Tensor) -> Tensor:
+        """Words as numbers from −2³¹ on: so they are."""
+        return x
+
+    @staticmethod
     def take(x: Tensor, rows: Tensor | slice) -> Tensor:
         """The rows of x at these places, or in this slice: a view then."""
         return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
@@ -97,8 +105,8 @@ class Torch:
         return send(torch.from_numpy(values), device)
 
     @staticmethod
-    def own(x: Tensor) -> Tensor:
-        """A tensor as the operations take it: itself."""
+    def tensor(x: Tensor) -> Tensor:
+        """What the operations give, as a tensor: itself."""
         return x
 
 
@@ -111,57 +119,55 @@ class _Room(threading.local):
     """A thread's room to work in on a CPU, kept from one call to the next: fresh memory costs as much as the hash."""
 
     parts: tuple[npt.NDArray[Any], ...] = ()
+    shape: tuple[int, int] = (0, 0)
+    shaped: tuple[npt.NDArray[Any], ...] = ()
 
-    def parts_of(self, size: int) -> tuple[npt.NDArray[Any], ...]:
-        """Three arrays of words and three of floats, of `size` or more elements; kept if not too large."""
-        if self.parts and len(self.parts[0]) >= size:
-            return self.parts
-        parts = (*np.empty((3, size), np.int32), *np.empty((3, size), np.float32))
+    def of(self, rows: int, pairs: int) -> tuple[npt.NDArray[Any], ...]:
+        """Three arrays of words and three of floats, (rows, pairs) each; kept if not too large."""
+        if self.shape == (rows, pairs):
+            return self.shaped
+        size, parts = rows * pairs, self.parts
+        if not parts or len(parts[0]) < size:
+            parts = (*np.empty((3, size), np.uint32), *np.empty((3, size), np.float32))
+        shaped = tuple(part[:size].reshape(rows, pairs) for part in parts)
         if size <= _CACHED:
-            self.parts = parts
-        return parts
+            self.parts, self.shape, self.shaped = parts, (rows, pairs), shaped
+        return shaped
 
 
 _ROOM = _Room()
 
 
 def normals(
-    words: npt.NDArray[np.int32],
-    size: int,
-    device: torch.device,
-    deviation: npt.NDArray[np.float32] | None = None,
-    more: int = 0,
-) -> Float[Tensor, "N size"]:
-    """Normals of mean 0, a function of each row's words (N, 2) and the element alone; of deviation 1, or (N,).
+    words: npt.NDArray[np.uint32], factors: npt.NDArray[np.float32], size: int, device: torch.device, more: int = 0
+) -> Any:
+    """Normals, a function of each row's words (N, 2) and the element alone, as `operations(device)` take them.
 
-    more: so many rows follow that are not written yet.
+    factors: −2·deviation² of each row, (N, 1). Returned: float32 (N + more, size), the last rows not written yet.
     """
     count, pairs, ops = len(words), (size + 1) // 2, operations(device)
-    found = torch.empty(count + more, 2, pairs, device=device)
-    factor = np.full((count, 1), -2, np.float32) if deviation is None else -2 * np.square(deviation)[:, None]
     if ops is NumPy:  # in runs of rows that stay in its cache, each written over the last
-        step = max(1, min(count, _CACHED // max(1, pairs)))
-        counter, out, room = np.arange(pairs, dtype=np.int32), found.numpy(), _ROOM.parts_of(step * pairs)
+        found, counter = np.empty((count + more, 2, pairs), np.float32), np.arange(pairs, dtype=np.uint32)
+        step = max(1, _CACHED // max(1, pairs))
         for start in range(0, count, step):
-            rows = slice(start, min(start + step, count))
-            first, *work = (part[: (rows.stop - start) * pairs].reshape(-1, pairs) for part in room)
-            first[...] = counter
-            _pairs(first, words[rows], factor[rows], work, out[rows], NumPy)
+            own, part = words[start : start + step], factors[start : start + step]
+            _pairs(counter, own, part, _ROOM.of(len(own), pairs), found[start : start + len(own)], NumPy)
     else:
-        first = torch.arange(pairs, dtype=torch.int32, device=device).repeat(count, 1)
-        work = [*(torch.empty_like(first) for _ in range(2)), *found.new_empty(3, count, pairs)]
-        _pairs(first, ops.send(words, device), ops.send(factor, device), work, found[:count], ops)
+        counter = torch.arange(pairs, dtype=torch.int32, device=device)
+        found = torch.empty(count + more, 2, pairs, device=device)
+        work = [*counter.new_empty(3, count, pairs), *found.new_empty(3, count, pairs)]
+        _pairs(counter, ops.send(words.view(np.int32), device), ops.send(factors, device), work, found[:count], ops)
     return found.reshape(count + more, 2 * pairs)[:, :size]
 
 
-def _pairs(first: Any, own: Any, factor: Any, work: list[Any], found: Any, ops: Any) -> None:
+def _pairs(counter: Any, own: Any, factors: Any, work: Sequence[Any], found: Any, ops: Any) -> None:
     """Pairs of normals (rows, 2, pairs) into `found` (Box & Muller, 1958).
 
-    first (rows, pairs): the number of each pair, and then its hash; own (rows, 2): the words of each row; factor: −2
-    deviation², (rows, 1); work: two arrays of words and three of floats, shaped as the first.
+    counter (pairs,): the number of each pair; own (rows, 2): the words of each row; factors (rows, 1): −2 deviation²;
+    work: three arrays of words and three of floats, (rows, pairs) each.
     """
-    second, spare, radius, angle, turned = work
-    ops.bitwise_xor(first, own[:, :1], out=first)
+    first, second, spare, radius, angle, turned = work
+    ops.bitwise_xor(counter, own[:, :1], out=first)
     ops.mix(first, spare)
     ops.add(first, own[:, 1:], out=first)
     ops.mix(first, spare)
@@ -171,8 +177,8 @@ def _pairs(first: Any, own: Any, factor: Any, work: list[Any], found: Any, ops: 
     radius[...] = ops.high(first, spare)
     ops.add(radius, ops.half, out=radius)
     ops.log(ops.multiply(radius, ops.unit, out=radius), out=radius)
-    ops.sqrt(ops.multiply(radius, factor, out=radius), out=radius)
-    angle[...] = second
+    ops.sqrt(ops.multiply(radius, factors, out=radius), out=radius)
+    angle[...] = ops.signed(second)
     ops.multiply(angle, ops.turn, out=angle)
     # Turned by itself first: where the memory that is written to does not lie in one piece, a rounding may differ.
     ops.multiply(ops.cos(angle, out=turned), radius, out=found[:, 0])

@@ -9,6 +9,9 @@ Three things are drawn from names alone, with no state to save:
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +24,11 @@ PRIOR = 1 << 40  # the place where x_T is drawn; a path's nodes lie below, its s
 _CHUNK = 1 << 21  # elements drawn at once: bounds the memory
 # SplitMix64's numbers (Steele et al., 2014), as arrays without axes, which NumPy takes soonest.
 _GOLDEN = np.array(0x9E3779B97F4A7C15, np.uint64)
-_SHIFTS = tuple(np.array(shift, np.uint64) for shift in (30, 27, 31))
-_FACTORS = tuple(np.array(factor, np.uint64) for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_ROUNDS = tuple(
+    (np.array(shift, np.uint64), np.array(factor, np.uint64))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+)
+_LAST = np.array(31, np.uint64)
 
 
 def key(*words: int | str) -> int:
@@ -71,17 +77,46 @@ def combine(
     """
     batch, size = len(seeds), math.prod(shape)
     used = np.flatnonzero(np.any(weights != 0, axis=0))
-    words = _keys(seeds, places[:, used])
+    keys = _keys(seeds, places[:, used])
     factors = send(torch.from_numpy(weights[:, used].astype(np.float32)), like.device)
     total = torch.zeros(batch, size, device=like.device)
     step = max(1, _CHUNK // max(1, batch * size))
     for first in range(0, len(used), step):
-        part = words[:, first : first + step]
-        drawn = hashed.normals(part.reshape(-1, 2), size, like.device)
-        drawn = drawn.reshape(batch, part.shape[1], size)
+        part = keys[:, first : first + step]
+        drawn = _normals(part, np.full((part.size, 1), -2, np.float32), size, like.device)
+        drawn = hashed.operations(like.device).tensor(drawn).reshape(batch, part.shape[1], size)
         for column in range(part.shape[1]):
             total += factors[:, first + column, None] * drawn[:, column]
     return total.to(like.dtype).reshape(batch, *shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """At each of L places a field over any seeds, with a deviation of its own: what does not depend on the seeds.
+
+    names: the places, mixed, (L, 1); factors: −2·deviation², (L, 1).
+    """
+
+    names: npt.NDArray[np.uint64]
+    factors: npt.NDArray[np.float32]
+
+    @staticmethod
+    def at(
+        places: Sequence[int] | npt.NDArray[np.int64], deviations: Sequence[float] | npt.NDArray[np.float64]
+    ) -> "Fields":
+        """The fields at places, (L,) each."""
+        names = _mixed(np.asarray(places, dtype=np.int64).astype(np.uint64)[:, None])
+        return Fields(names, -2 * np.square(np.asarray(deviations, dtype=np.float32))[:, None])
+
+    def draw(self, seeds: Sequence[int], size: int, device: torch.device, more: int = 0) -> Any:
+        """The fields of items of `size` elements: float32 (L + more, B·size), as `hashed.operations(device)` take them.
+
+        They are the caller's to write to; the last ones, `more` of them, are not written yet.
+        """
+        batch, count = len(seeds), len(self.names)
+        keys = _mixed(self.names ^ _seeds(tuple(seeds)))
+        factors = self.factors if batch == 1 else self.factors.repeat(batch, 0)
+        return _normals(keys, factors, size, device, more * batch).reshape(count + more, batch * size)
 
 
 def fields(
@@ -90,18 +125,13 @@ def fields(
     deviations: Sequence[float] | npt.NDArray[np.float64],
     shape: Sequence[int],
     like: Tensor,
-    more: int = 0,
 ) -> Float[Tensor, "L B *shape"]:
     """For each place a field over all seeds, with its deviation: float32 (L, B, *shape) on the device of `like`.
 
-    What is returned is the caller's to write to. more: so many fields follow that are not written yet.
+    What is returned is the caller's to write to.
     """
-    batch, size = len(seeds), math.prod(shape)
-    words = _keys(seeds, np.asarray(places, dtype=np.int64)[None, :])
-    flat = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(-1, 2)
-    scale = np.asarray(deviations, dtype=np.float32).repeat(batch)
-    drawn = hashed.normals(flat, size, like.device, scale, more * batch)
-    return drawn.reshape(len(places) + more, batch, *shape)
+    drawn = Fields.at(places, deviations).draw(seeds, math.prod(shape), like.device)
+    return hashed.operations(like.device).tensor(drawn).reshape(len(places), len(seeds), *shape)
 
 
 def crowded(count: int, size: int) -> bool:
@@ -109,23 +139,32 @@ def crowded(count: int, size: int) -> bool:
     return count * size > _CHUNK
 
 
-def _keys(seeds: Sequence[int], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """Two 32-bit words for every (seed, id): (B, L) or (1, L) → (B, L, 2), by rounds of SplitMix64."""
-
-    def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        x = x + _GOLDEN
-        x ^= x >> _SHIFTS[0]
-        x *= _FACTORS[0]
-        x ^= x >> _SHIFTS[1]
-        x *= _FACTORS[1]
-        x ^= x >> _SHIFTS[2]
-        return x
-
-    numbers = np.array([s & 0xFFFFFFFFFFFFFFFF for s in map(int, seeds)], dtype=np.uint64)
-    once = mix(np.concatenate([numbers, ids.astype(np.uint64).ravel()]))
-    # The seed is mixed once more than the place: seed 3 at place 5 is not seed 5 at place 3.
-    mixed = mix(mix(once[: len(seeds)])[:, None] ^ once[len(seeds) :].reshape(ids.shape))
-    return np.ascontiguousarray(mixed).view(np.int32).reshape(len(seeds), ids.shape[1], 2)
+def _keys(seeds: Sequence[int], places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """A key for every (seed, place): (B, L) → (B, L)."""
+    return _mixed(_mixed(places.astype(np.uint64)) ^ _seeds(tuple(seeds))[:, None])
 
 
-__all__ = ["combine", "crowded", "fields", "generator", "host", "key", "normal", "prior"]
+@lru_cache(maxsize=32)  # a batch's seeds are asked for at its start, and then at every step
+def _seeds(seeds: tuple[int, ...]) -> npt.NDArray[np.uint64]:
+    """Seeds, mixed once more than the places are: seed 3 at place 5 is not seed 5 at place 3."""
+    return _mixed(_mixed(np.array([int(seed) & 0xFFFFFFFFFFFFFFFF for seed in seeds], dtype=np.uint64)))
+
+
+def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A round of SplitMix64, a bijection of 64-bit words that spreads every bit."""
+    x = x + _GOLDEN
+    for shift, factor in _ROUNDS:
+        x ^= x >> shift
+        x *= factor
+    x ^= x >> _LAST
+    return x
+
+
+def _normals(
+    keys: npt.NDArray[np.uint64], factors: npt.NDArray[np.float32], size: int, device: torch.device, more: int = 0
+) -> Any:
+    """A row of normals for each of N keys, of any shape: their halves are the words of `hashed.normals`."""
+    return hashed.normals(keys.reshape(-1, 1).view(np.uint32), factors, size, device, more)
+
+
+__all__ = ["Fields", "combine", "crowded", "fields", "generator", "host", "key", "normal", "prior"]

@@ -72,7 +72,7 @@ class Failed:
 Event: TypeAlias = Step | Done | Failed
 LaneKey: TypeAlias = tuple[Any, ...]
 
-AHEAD = 8  # questions that a lane is prepared for at once, as long as its items stay the same
+AHEAD = 16  # questions that a lane is prepared for at once, at most: twice as many as the last time if nothing changed
 
 
 @dataclass
@@ -101,6 +101,11 @@ class _Lane:
     ledger: Ledger | None = None  # those rows
     places: dict[Walk, int] = field(default_factory=dict[Walk, int])
     turns: list[tuple[Level, Advance]] = field(default_factory=list[tuple[Level, Advance]])  # prepared, the next last
+    ahead: int = 0  # how many were prepared at once; 0 since an item came or left
+
+    def changed(self) -> None:
+        """What was prepared is for other items than these."""
+        self.turns, self.ahead = [], 0
 
 
 class Engine:
@@ -232,7 +237,7 @@ class Engine:
         else:
             lane.state = _concatenate(_widen(lane.state, lane.ledger.memories), fresh)
             lane.cond = {name: torch.cat([lane.cond[name], leaf]) for name, leaf in cond.items()}
-        lane.turns = []
+        lane.changed()
 
     def _write(self, lane: _Lane, like: Tensor) -> None:
         """Every row of every plan in a lane, and its level: computed once, and taken from at each tick."""
@@ -249,7 +254,8 @@ class Engine:
         if not lane.turns:
             assert lane.levels is not None
             assert lane.ledger is not None
-            steps = min(AHEAD, *(item.plan.rows - item.row for item in lane.items))
+            lane.ahead = min(AHEAD, 2 * lane.ahead or 1)
+            steps = min(lane.ahead, *(item.plan.rows - item.row for item in lane.items))
             at = np.array([item.place + item.row for item in lane.items]) + np.arange(steps)[:, None]
             index = send(torch.from_numpy(at.reshape(-1)), self._like.device)
             lane.turns = list(zip(lane.levels.ahead(at, index), lane.ledger.ahead(at, index), strict=True))[::-1]
@@ -361,7 +367,8 @@ class Engine:
             return
         assert lane.state is not None
         index = send(torch.as_tensor(stay), self._like.device)
-        lane.items, lane.turns = [lane.items[i] for i in stay], []
+        lane.items = [lane.items[i] for i in stay]
+        lane.changed()
         lane.cond = _pick(lane.cond, stay)
         old = lane.state
         lane.state = State(old.x[index], old.base[index], tuple(m[index] for m in old.memory))

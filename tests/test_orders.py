@@ -40,7 +40,7 @@ DETERMINISTIC, STOCHASTIC = list(every(stochastic=False)), [r for r in every(sto
 FIRST = {
     "dpmpp_3m_published": 64,
     "lms_4": 64,
-    "deis_3": 64,
+    "deis_3": 128,
     "er_sde_3": 64,
     "dpmpp_3m_sde": 128,
     "edm": 128,
@@ -83,7 +83,7 @@ def test_order_of_samples_of_a_rotated_gaussian(rule):
         x = un.sample(truth, plan, (3,), range(8), start=start)
         return float((x - truth.flow(start, plan.start, plan.end)).norm())
 
-    found = slopes(error, 16 if order > 2 else 8, doublings=4)
+    found = slopes(error, FIRST.get(rule[0], 32 if order > 2 else 16), doublings=4)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
 
@@ -126,7 +126,7 @@ def test_order_on_a_mixture_in_the_median(name, rule, doublings):
         found = un.sample(truth, plan, (2,), range(32), start=torch.from_numpy(x)).numpy()
         return float(np.median(np.linalg.norm(found - fine, axis=1)))
 
-    first = (16 if order > 2 else 8) * 2 ** (4 - doublings)
+    first = FIRST.get(rule[0], 32 if order > 2 else 16) * 2 ** max(0, 3 - doublings)
     found = slopes(error, first, doublings)
     assert all(order - 0.1 <= slope <= order + 0.35 for slope in found), found
 
@@ -199,7 +199,8 @@ def test_production_grid_reaches_its_floor_at_its_order(rule):
         return float(np.linalg.norm(factor / exact_factor(plan, process.schedule, VARIANCE[1:]) - 1))
 
     floor = float(np.linalg.norm(0.002**2 / (2 * VARIANCE[1:])))
-    found = slopes(error, doublings=4, floor=10 * floor)
+    late = rule[0] == "dpmpp_3m_published"  # below 64 steps its errors still cancel
+    found = slopes(error, 64 if late else 16, 2 if late else 4, floor=10 * floor)
     assert all(order - 0.15 <= slope <= order + 0.5 for slope in found), found
 
 

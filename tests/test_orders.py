@@ -199,8 +199,8 @@ def test_production_grid_reaches_its_floor_at_its_order(rule):
         return float(np.linalg.norm(factor / exact_factor(plan, process.schedule, VARIANCE[1:]) - 1))
 
     floor = float(np.linalg.norm(0.002**2 / (2 * VARIANCE[1:])))
-    late = rule[0] == "dpmpp_3m_published"  # below 64 steps its errors still cancel
-    found = slopes(error, 64 if late else 16, 2 if late else 4, floor=10 * floor)
+    late = rule[0] == "dpmpp_3m_published"  # up to 128 steps its errors cancel: one doubling is above the floor
+    found = slopes(error, 128 if late else 16, 1 if late else 4, floor=10 * floor)
     assert all(order - 0.15 <= slope <= order + 0.5 for slope in found), found
 
 

@@ -45,7 +45,7 @@ CASES: dict[str, list[str]] = {
 def train(overrides: list[str], items: int, seed: int) -> dict[str, Any]:
     """The held-out loss after so many items, and what it took."""
     silent = ["train.snapshots=0", "train.checkpoint_every=0", f"train.log_every={items}"]
-    recipe = load("digits", [f"train.items={items}", f"train.seed={seed}", *silent, *overrides])
+    recipe = load("digits", [*harness.FORMER, f"train.items={items}", f"train.seed={seed}", *silent, *overrides])
     with tempfile.TemporaryDirectory() as folder:
         trainer = Training(recipe, Path(folder) / "run").trainer
         begun = time.process_time()

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+# The digits as they were when most figures of docs/ were taken (docs/recipes.md): data and levels, then the network.
+FORMER = ("data=digits", "modality={kind: image, high: 16, dequantise: true}")
+FORMER_UNET = (*FORMER, "net.places=false")
 
 
 def alternate(

@@ -19,7 +19,14 @@ def main() -> None:
     figures: dict[str, Any] = {"machine": harness.machine(), "items": 42_000, "runs": []}
     for name, changes in WAYS.items():
         with tempfile.TemporaryDirectory() as place:
-            run = un.fit("digits", Path(place) / "run", "train.items=42000", "train.validate_every=42000", *changes)
+            run = un.fit(
+                "digits",
+                Path(place) / "run",
+                *harness.FORMER_UNET,
+                "train.items=42000",
+                "train.validate_every=42000",
+                *changes,
+            )
             told = [record["held_out"] for record in run.history if "held_out" in record][-1]
         loss = next(iter(told.values()))["mean"]
         figures["runs"].append({"optimiser": name, "changes": list(changes), "held_out": loss})

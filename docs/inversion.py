@@ -17,6 +17,8 @@ from unnoise.tensor import Tensor
 HERE = Path(__file__).parent
 ENDS = ((3, 5, "2"), (11, 4, "5"), (8, 21, "8"))  # seeds, and the label of both
 REAL = 10  # digits of the test part
+# Trained with noise within the cells of the levels, which is what the last section is about.
+WITHIN = ("data=digits", "modality={kind: image, high: 16, dequantise: true}", "net.places=false")
 RACED = {
     "ddim": (8, 16, 32, 64, 128),
     "heun": (6, 12, 24, 48),
@@ -28,7 +30,7 @@ RACED = {
 def opened(folder: Path) -> Run:
     """The run of digits, trained where it does not stand."""
     place = folder / "digits"
-    return un.open(place) if place.exists() else un.fit("digits", place)
+    return un.open(place) if place.exists() else un.fit("digits", place, *WITHIN)
 
 
 def strips(run: Run) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from unnoise.config import UserError, build
-from unnoise.data import SOURCES, SPLITS, Items, Mixture, Shapes, Source, World, join
+from unnoise.data import SOURCES, SPLITS, Digits, Items, Mixture, Shapes, Source, World, join
 
 PLANE = ["spiral", "swissroll", "moons", "gaussians8", "checkerboard", "classes2d"]
 WORLDS = [name for name, source in SOURCES.items() if issubclass(source, World)]
@@ -42,6 +42,26 @@ def test_digits_split_is_the_published_one() -> None:
     share = np.bincount(every.cond["label"]) / 1797
     for part in parts.values():  # stratified: each class within one item of its share
         assert np.all(np.abs(np.bincount(part.cond["label"]) - share * len(part)) <= 1)
+
+
+@pytest.mark.parametrize("count", [10, 26, 1247])
+def test_digits_for_validation_come_from_training_alone(count: int) -> None:
+    parts, published = ({name: source.split(name) for name in SPLITS} for source in (Digits(count), Digits()))
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 1257 - count,
+        "validation": count,
+        "test": 540,
+    }
+    assert same(parts["test"], published["test"])
+    rows = [join(whole["train"], whole["validation"]).items.reshape(1257, 64) for whole in (parts, published)]
+    assert np.array_equal(*(whole[np.lexsort(whole.T)] for whole in rows))
+    assert set(parts["validation"].cond["label"]) == set(range(10))
+
+
+@pytest.mark.parametrize("count", [0, 9, 1248])
+def test_digits_for_validation_are_ten_at_least_and_leave_ten(count: int) -> None:
+    with pytest.raises(UserError, match=f"10 to 1247 of the 1257 digits can be for validation, got {count}"):
+        Digits(count)
 
 
 @pytest.mark.parametrize("name", WORLDS)

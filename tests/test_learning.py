@@ -25,7 +25,7 @@ TINY = ("net.widths=[8,16]", "train.items=384", "train.batch=32", "train.warmup=
         "sample={sampler: ddim, steps: 2}")  # fmt: skip
 SHAPES = ("shapes", "data={kind: shapes, items: 200, held_out: 60, side: 8}", "modality={kind: image}",
           "process={schedule: {kind: karras, sigma_min: 0.05, sigma_max: 10}}", "target={kind: edm, sigma_data: 0.75}",
-          "net={kind: unet, widths: [8, 16], blocks: 1, embed_width: 64}", *TINY[1:])  # fmt: skip
+          "net={kind: unet, widths: [8, 16], blocks: 1, embed_width: 64, places: true}", *TINY[1:])  # fmt: skip
 
 
 def hashes(folder):

@@ -260,7 +260,7 @@ def engine(size: tuple[int, ...], repeats: int) -> dict[str, Any]:
     at every row, so that nothing can be prepared. Beside them as many rows of `generate`.
     """
     process = un.Gaussian(un.schedules.Karras())
-    plans = [un.plan(name, process, steps=50 + i) for i, name in enumerate(("ddim", "dpmpp_2m", "euler"))]
+    plans = [un.plan(name, process, steps=64 + i) for i, name in enumerate(("ddim", "dpmpp_2m", "euler"))]
     answers = _few(size, AHEAD, torch.Generator().manual_seed(0))
     x = torch.randn(size)
     ledger = plans[0].join(plans, x)

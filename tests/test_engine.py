@@ -14,6 +14,7 @@ from unnoise.denoise.denoiser import Belief
 from unnoise.guide.cfg import CFG
 from unnoise.loop import Done, Failed, Step, Ticket
 from unnoise.nets.mlp import MLP
+from unnoise.samplers.ledger import Joined
 from unnoise.samplers.plan import Plan
 from unnoise.samplers.step import State
 
@@ -214,6 +215,21 @@ def test_a_thousand_random_mixes_equal_solo_runs(denoiser):
 
 
 # Coming and going
+
+
+def test_rows_are_prepared_for_twice_as_long_while_nothing_changes(denoiser, monkeypatch):
+    """And for one again once an item comes or leaves: no more is in vain than what was of use."""
+    prepared: list[int] = []
+    ahead = Joined.ahead
+    monkeypatch.setattr(Joined, "ahead", lambda self, at, index: prepared.append(len(at)) or ahead(self, at, index))
+    engine = un.Engine(denoiser)
+    engine.submit(un.Job(un.plan("ddim", PROCESS, steps=100), (2,), [0]))
+    for _ in range(10):
+        engine.tick()
+    assert prepared == [1, 2, 4, 8]
+    engine.submit(un.Job(un.plan("ddim", PROCESS, steps=3), (2,), [1]))
+    _drain(engine)
+    assert prepared[4:] == [1, 2, 1, 2, 4, 8, 16, 32, 24]  # three rows of both, then 87 of one
 
 
 def test_events_tell_every_row_then_the_sample(denoiser):

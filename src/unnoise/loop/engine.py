@@ -72,7 +72,7 @@ class Failed:
 Event: TypeAlias = Step | Done | Failed
 LaneKey: TypeAlias = tuple[Any, ...]
 
-AHEAD = 16  # questions that a lane is prepared for at once, at most: twice as many as the last time if nothing changed
+AHEAD = 32  # questions that a lane is prepared for at once, at most: twice as many as the last time if nothing changed
 
 
 @dataclass

@@ -54,6 +54,27 @@ def test_seeds_beyond_64_bits_and_below_zero_are_seeds():
 # Normals
 
 
+def test_a_seed_draws_the_same_for_good():
+    """Recorded values: of keys, of normals at places, and of what two seeds draw along a path of three steps."""
+    keys = [[12103184956288865414, 9721045329212343856], [14602521892564604090, 8000891709858805408]]
+    assert _keys([0, 7], np.array([[0, 5], [0, 5]])).tolist() == keys
+    drawn = [
+        [0.3952304720878601, 0.6225744485855103, 0.923283576965332],
+        [-1.2054905891418457, -0.4756232500076294, 1.7009447813034058],
+        [-0.5009942054748535, 0.488776296377182, -1.0329540967941284],
+    ]
+    found = rng.normal([0, 7, -1], [0, 5, rng.PRIOR], (3,), LIKE)
+    assert torch.allclose(found, torch.tensor(drawn), atol=4e-6, rtol=0)
+    course = Course.of(np.array([-3.0, -1.0, 0.5]), np.array([-1.0, 0.5, 2.0]))
+    steps = [
+        [[-0.8390453457832336, -0.03452390432357788], [1.200064778327942, -0.1556510329246521]],
+        [[0.4954521358013153, 0.29463285207748413], [1.4225716590881348, 0.41593751311302185]],
+        [[1.8194453716278076, 1.231493353843689], [-1.0833401679992676, -0.02502828650176525]],
+    ]
+    found = torch.stack([*walk([3, 4], course, (2,), LIKE)])
+    assert torch.allclose(found, torch.tensor(steps), atol=4e-6, rtol=0)
+
+
 @pytest.mark.parametrize("shape", [(1,), (3, 7), (3, 32, 32)])
 def test_other_devices_draw_what_a_cpu_draws(shape, monkeypatch):
     """The operations that are torch's make the same normals as NumPy's, up to the rounding of cos and log."""

@@ -63,14 +63,10 @@ import sys, time
 from unnoise.cli import main
 assert main({words}) == 0
 print(sorted({HEAVY} & set(sys.modules)), time.process_time(), file=sys.stderr)"""
-    least = float("inf")
-    for _ in range(3):  # processor time, which a busy machine may double: the least of three tells
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        heavy, seconds = ran.stderr.rsplit(" ", 1)
-        assert heavy == "[]"
-        if (least := min(least, float(seconds))) < 0.5:
-            return
-    raise AssertionError(f"{least} s, 0.5 s expected at most")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy, seconds = ran.stderr.rsplit(" ", 1)
+    assert heavy == "[]"
+    assert float(seconds) < 0.5, "processor time, which a busy machine does not change much"
 
 
 def test_the_package_is_lazy_and_has_two_doors():

@@ -17,8 +17,6 @@ from unnoise.tensor import Tensor
 HERE = Path(__file__).parent
 ENDS = ((3, 5, "2"), (11, 4, "5"), (8, 21, "8"))  # seeds, and the label of both
 REAL = 10  # digits of the test part
-# Trained with noise within the cells of the levels, which is what the last section is about.
-WITHIN = ("data=digits", "modality={kind: image, high: 16, dequantise: true}", "net.places=false")
 RACED = {
     "ddim": (8, 16, 32, 64, 128),
     "heun": (6, 12, 24, 48),
@@ -28,9 +26,12 @@ RACED = {
 
 
 def opened(folder: Path) -> Run:
-    """The run of digits, trained where it does not stand."""
-    place = folder / "digits"
-    return un.open(place) if place.exists() else un.fit("digits", place, *WITHIN)
+    """The run of the digits as they were, trained where it does not stand."""
+    sys.path.insert(0, str(HERE.parent / "benchmarks"))
+    from harness import FORMER_UNET
+
+    place = folder / "digits-before"
+    return un.open(place) if place.exists() else un.fit("digits", place, *FORMER_UNET)
 
 
 def strips(run: Run) -> None:

@@ -100,12 +100,13 @@ class Training:
             batches = Preserved(batches, drawn, told, recipe.nulls, share, recipe.train.seed)
         if recipe.made is not None:  # after the augmentation: of what the network is to draw
             batches = Shown(batches, recipe.made, recipe.train.seed)
+        objective = recipe.objective.knowing(recipe.process, items, modality.encode, batches)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
         asks = isinstance(recipe.objective, (Regression, Classification)) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
         config = replace(recipe.train, drop=recipe.drops)
-        self.trainer = Trainer(denoiser, recipe.objective, self._batches, config, recipe.nulls, asked)
+        self.trainer = Trainer(denoiser, objective, self._batches, config, recipe.nulls, asked)
         found = checkpoint.newest(self.folder / CHECKPOINTS) if stands else None
         self.origin = self.run().origin if stands else None  # where its weights came from, if from another run
         if start_from is not None and stands and found is not None:

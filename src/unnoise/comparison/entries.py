@@ -9,6 +9,7 @@ from unnoise.comparison.drawing import Drawing, Drawings
 from unnoise.config import UserError
 from unnoise.recipe import Recipe
 from unnoise.run import Run
+from unnoise.train import stable
 from unnoise.training import BOOKS
 
 FREE = {"train.seed", *(f"train.{field}" for field in BOOKS)}  # what runs of one entry may differ in
@@ -121,11 +122,9 @@ def _way(run: Run, name: str, drawing: Drawing) -> None:
 
 def same_questions(groups: Sequence[Group]) -> bool:
     """Whether held-out losses of all groups answer the same questions, so that they can be drawn on one axis."""
-    asked = {
-        repr([group.runs[0].recipe.nodes[node] for node in ("modality", "augment", "process", "target", "objective")])
-        for group in groups
-    }
-    return len(asked) == 1
+    recipes = [group.runs[0].recipe.nodes for group in groups]
+    told = [[nodes[name] for name in ("modality", "augment", "process", "target")] for nodes in recipes]
+    return len({repr([one, stable.asked(nodes["objective"])]) for one, nodes in zip(told, recipes, strict=True)}) == 1
 
 
 def _called(runs: Sequence[Run]) -> str:

@@ -1,6 +1,6 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
-from unnoise.train import checkpoint, history, once, posthoc
+from unnoise.train import checkpoint, history, once, posthoc, stable
 from unnoise.train.augmented import Augmented, Shown
 from unnoise.train.bound import Bound
 from unnoise.train.buckets import Bucketed, feed
@@ -17,12 +17,14 @@ from unnoise.train.loader import Loader
 from unnoise.train.lock import lock
 from unnoise.train.objective import Loss, Objective, Regression
 from unnoise.train.order import Feed, Shuffled
+from unnoise.train.stable import Stable
 from unnoise.train.trainer import Diverged, Tick, Trainer
 from unnoise.train.vae import VAE
 from unnoise.train.weights import WEIGHTS, Weight
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "regression": Regression,
+    "stable": Stable,
     "bound": Bound,
     "gan": GAN,
     "vae": VAE,
@@ -54,6 +56,7 @@ __all__ = [
     "Regression",
     "Shown",
     "Shuffled",
+    "Stable",
     "Tick",
     "TrainConfig",
     "Trainer",
@@ -65,4 +68,5 @@ __all__ = [
     "lock",
     "once",
     "posthoc",
+    "stable",
 ]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
+from unnoise.data import Items
 from unnoise.denoise import Coefficients, NetDenoiser
 from unnoise.denoise.target import Target
 from unnoise.denoise.variance import Learned as LearnedVariance
@@ -16,6 +17,7 @@ from unnoise.tensor import Array, Cond, Float, Tensor, align
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
 from unnoise.train.levels import Levels, Uniform
+from unnoise.train.order import Encode, Feed
 from unnoise.train.uncertainty import Uncertainty
 from unnoise.train.weights import Learned, Simple, Weight
 
@@ -52,6 +54,10 @@ class Objective(ABC):
     def beside(self, net: Net) -> nn.Module | None:
         """A fresh network to be trained beside `net`, which it may be shaped after; none by default."""
         return None
+
+    def knowing(self, process: Gaussian, items: Items, encode: Encode, feed: Feed) -> "Objective":
+        """The objective that knows the training part, which it sees as `feed` gives it: itself, where it need not."""
+        return self
 
     def care(self, config: TrainConfig) -> TrainConfig:
         """How the network beside is trained: as the network itself, unless an objective says otherwise."""
@@ -126,11 +132,24 @@ class Regression(Objective):
         x = denoiser.process.corrupt(x0, level, noise)
         answer, v, c = denoiser.told(x, level, cond)
         loss, variance = self.judge(answer, c, x0, noise, level, cond), denoiser.variance
+        if (aim := self.aim(x, x0, noise, level, cond)) is not None:
+            loss = loss._replace(minimised=self.judge(answer, c, *aim, level, cond).value)
         if v is None or not isinstance(variance, LearnedVariance):
             return loss
         belief = align(c.skip, x) * x + align(c.out, x) * answer.detach().to(x.dtype)
-        nats = variance.loss(denoiser.process.schedule, t, x0, belief, v)
-        return loss._replace(minimised=loss.value + average(nats, cond.get("mask")))
+        nats = average(variance.loss(denoiser.process.schedule, t, x0, belief, v), cond.get("mask"))
+        return loss._replace(minimised=(loss.value if loss.minimised is None else loss.minimised) + nats)
+
+    def aim(
+        self,
+        x: Float[Tensor, "B *dims"],
+        x0: Float[Tensor, "B *dims"],
+        noise: Float[Tensor, "B *dims"],
+        level: Level,
+        cond: Cond,
+    ) -> tuple[Float[Tensor, "B *dims"], Float[Tensor, "B *dims"]] | None:
+        """Other clean data and noise, of which F* is made for what is minimised; None: those that x_t was made of."""
+        return None
 
     def judge(
         self,

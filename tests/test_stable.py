@@ -19,6 +19,7 @@ from unnoise.recipe import load
 from unnoise.tensor import align
 from unnoise.train import Draws, Regression, Shuffled, Stable
 from unnoise.train.levels import LogNormal
+from unnoise.train.uncertainty import Uncertainty
 from unnoise.train.weights import MinSNR
 from unnoise.training import Training, fit
 
@@ -87,6 +88,22 @@ def test_what_is_told_is_regressions():
     assert not torch.equal(told.minimised, plain.value)
 
 
+def test_a_learned_weight_expects_regressions_loss_and_divides_the_pooled_gradient_by_it():
+    made, pooled, items, _ = setting()
+    x0, cond = Shuffled(items, encode)(0, 8)
+    beside = Uncertainty(8)
+    nn.init.normal_(beside.slopes, std=0.3)
+    plain, told = (
+        o(made, x0, cond, Draws("stable", batch=8)) for o in (Regression(pooled.levels, pooled.weight), pooled)
+    )
+    weighed = pooled(made, x0, cond, Draws("stable", batch=8), beside)
+    found = torch.autograd.grad(weighed.minimised.sum(), [*beside.parameters(), *made.net.parameters()])
+    wanted = torch.autograd.grad(beside.balance(plain.value, plain.noise).sum(), list(beside.parameters()))
+    wanted += torch.autograd.grad((told.minimised / beside.expected(told.noise)).sum(), list(made.net.parameters()))
+    torch.testing.assert_close(found, wanted)
+    assert torch.equal(weighed.value, plain.value)
+
+
 def test_in_much_noise_the_gradient_varies_far_less_and_in_little_it_is_regressions():
     """Of 200 draws of item and noise each: what the item adds beside x_t to the variance is gone, half of it here."""
     made, pooled, items, _ = setting("data")
@@ -125,9 +142,8 @@ def test_it_must_know_the_items_first():
     ("overrides", "said"),
     [
         (["modality.dequantise=true"], "as they are, and training sees them changed"),
-        (["augment={kind: warp, mirror: false, share: 0.5}"], "'augment' is told of these: train by regression"),
+        (["augment={kind: warp, mirror: false, share: 0.5}"], "'augment' is told of these: take objective=regression"),
         (["augment=mirror"], "training sees them changed"),
-        (["objective.weight={kind: learned, base: edm}"], "a weight that is fixed"),
     ],
 )
 def test_what_it_cannot_pool_is_refused_before_a_run_is_begun(overrides, said, tmp_path):

@@ -108,11 +108,12 @@ class Regression(Objective):
     ) -> Loss:
         law = self.levels.at(draws.items)
         t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
-        loss = self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
+        loss, aimed, nats = self._parts(denoiser, x0, cond, t, draws.normal("noise", x0))
         if beside is None:
-            return loss
-        more = 0.0 if loss.minimised is None else loss.minimised - loss.value
-        return loss._replace(minimised=beside.balance(loss.value, loss.noise) + more)
+            return _whole(loss, aimed, nats)
+        usual = None if aimed is None else loss.value
+        balanced = beside.balance(loss.value if aimed is None else aimed, loss.noise, usual)
+        return _whole(loss, balanced, nats)
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
         """Quantiles (B,) of the levels that are trained in the end, as times."""
@@ -127,18 +128,28 @@ class Regression(Objective):
         noise: Float[Tensor, "B *dims"],
     ) -> Loss:
         """The loss at the given times t (B,) and noise (B, ...)."""
+        return _whole(*self._parts(denoiser, x0, cond, t, noise))
+
+    def _parts(
+        self,
+        denoiser: NetDenoiser,
+        x0: Float[Tensor, "B *dims"],
+        cond: Cond,
+        t: Array,
+        noise: Float[Tensor, "B *dims"],
+    ) -> tuple[Loss, Tensor | None, Tensor | None]:
+        """What is told; the loss that is aimed at, where it is another; the bound's nats, where a variance learns."""
         level = denoiser.process.level(t, x0)
         noise = denoiser.process.constrain(noise, cond)
         x = denoiser.process.corrupt(x0, level, noise)
         answer, v, c = denoiser.told(x, level, cond)
         loss, variance = self.judge(answer, c, x0, noise, level, cond), denoiser.variance
-        if (aim := self.aim(x, x0, noise, level, cond)) is not None:
-            loss = loss._replace(minimised=self.judge(answer, c, *aim, level, cond).value)
+        aim = self.aim(x, x0, noise, level, cond)
+        aimed = None if aim is None else self.judge(answer, c, *aim, level, cond).value
         if v is None or not isinstance(variance, LearnedVariance):
-            return loss
+            return loss, aimed, None
         belief = align(c.skip, x) * x + align(c.out, x) * answer.detach().to(x.dtype)
-        nats = average(variance.loss(denoiser.process.schedule, t, x0, belief, v), cond.get("mask"))
-        return loss._replace(minimised=(loss.value if loss.minimised is None else loss.minimised) + nats)
+        return loss, aimed, average(variance.loss(denoiser.process.schedule, t, x0, belief, v), cond.get("mask"))
 
     def aim(
         self,
@@ -164,6 +175,13 @@ class Regression(Objective):
         wanted = align(c.data, x0) * x0 + align(c.noise, x0) * noise
         error = average((answer.to(x0.dtype) - wanted).square(), cond.get("mask"))
         return Loss(self.weight(level, c.out) * error, c.out.square() * error.detach(), level.noise)
+
+
+def _whole(loss: Loss, aimed: Tensor | None, nats: Tensor | None) -> Loss:
+    """The loss with what is minimised: what is aimed at, or else what is told, and the nats."""
+    if nats is not None:
+        aimed = (loss.value if aimed is None else aimed) + nats
+    return loss._replace(minimised=aimed)
 
 
 def average(field: Float[Tensor, "B *dims"], mask: Tensor | None = None) -> Float[Tensor, "B"]:

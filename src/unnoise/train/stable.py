@@ -10,18 +10,16 @@ import torch
 from unnoise import rng
 from unnoise.config import UserError
 from unnoise.data import Items
-from unnoise.denoise import NetDenoiser
 from unnoise.denoise.exact import Empirical
 from unnoise.process import Gaussian, Level
-from unnoise.tensor import Array, Cond, Float, Tensor, align
-from unnoise.train.objective import Loss, Regression
+from unnoise.tensor import Cond, Float, Tensor, align
+from unnoise.train.objective import Regression
 from unnoise.train.order import Encode, Feed
-from unnoise.train.weights import Learned
 
 MOST = 1 << 29  # numbers of all items together: 2 GiB as the network sees them, twice that on the host
 PROBE = 256  # items that are looked for among those that are pooled
 LABEL = "label"
-OTHERWISE = "train by regression"
+OTHERWISE = "take objective=regression"
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,6 @@ class Stable(Regression):
         UserError where they are too many, where they do not come as they are each time, or where anything but a label
         is told of them: then what one stands for is not what the others are asked.
         """
-        if isinstance(self.weight, Learned):
-            raise UserError(f"objective stable takes a weight that is fixed, not a learned one: {OTHERWISE}")
         if items.windows is not None:
             raise UserError(f"objective stable pools items of one shape, and these stand in buckets: {OTHERWISE}")
         x0, cond = feed(0, min(len(items), PROBE))
@@ -69,14 +65,14 @@ class Stable(Regression):
             )
         return Pooled(self.levels, self.weight, Empirical(process, pooled, told.get(LABEL)))
 
-    def at(
+    def aim(
         self,
-        denoiser: NetDenoiser,
+        x: Float[Tensor, "B *dims"],
         x0: Float[Tensor, "B *dims"],
-        cond: Cond,
-        t: Array,
         noise: Float[Tensor, "B *dims"],
-    ) -> Loss:
+        level: Level,
+        cond: Cond,
+    ) -> tuple[Float[Tensor, "B *dims"], Float[Tensor, "B *dims"]]:
         """Raises UserError: of the items nothing is known yet."""
         raise UserError("objective stable does not know the items that it pools: train with what its `knowing` gives")
 

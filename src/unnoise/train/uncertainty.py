@@ -25,10 +25,17 @@ class Uncertainty(nn.Module):
     def forward(self, noise: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
         return self.sinusoids(noise) @ self.slopes + self.offset
 
-    def balance(self, value: Float[Tensor, "B"], noise: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
-        """loss/exp(u) + u for each item: the gradient of the network that is trained is divided by exp(u)."""
+    def balance(
+        self, value: Float[Tensor, "B"], noise: Float[Tensor, "B"], usual: Float[Tensor, "B"] | None = None
+    ) -> Float[Tensor, "B"]:
+        """loss/exp(u) + u for each item: the gradient of the network that is trained is divided by exp(u).
+
+        usual: the loss that u learns to expect, where that is another than the one that the network descends.
+        """
         u = self(noise.float())
-        return value / u.exp() + u
+        if usual is None:
+            return value / u.exp() + u
+        return value / u.exp().detach() + usual.detach() / u.exp() + u
 
     @torch.no_grad()
     def expected(self, noise: Float[Tensor, "B"]) -> Float[Tensor, "B"]:

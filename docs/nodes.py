@@ -18,7 +18,7 @@ from unnoise.nets import Net
 from unnoise.process.schedules import Schedule
 from unnoise.recipe import TABLES
 from unnoise.samplers import GRIDS, SAMPLERS
-from unnoise.train import Levels, Objective, TrainConfig, Weight
+from unnoise.train import Aim, Levels, Objective, TrainConfig, Weight
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- what follows is written by docs/nodes.py -->\n"
@@ -38,6 +38,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "objective": ("`objective`: what training minimises; a critic and an encoder are as `net` unless named", Objective),
     "levels": ("`objective.levels`: which noise levels a batch trains on", Levels),
     "weight": ("`objective.weight`: what an error weighs at each of them", Weight),
+    "aim": ("`objective.aim`: what the answer is compared with", Aim),
 }
 
 

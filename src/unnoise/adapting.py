@@ -19,7 +19,7 @@ from unnoise.denoise import NetDenoiser
 from unnoise.folder import CHECKPOINTS, FACTS, ORIGIN, RECIPE, Folder
 from unnoise.recipe import Recipe, override, resolve
 from unnoise.tensor import Tensor
-from unnoise.train import Regression, checkpoint, stable
+from unnoise.train import Regression, aims, checkpoint
 
 LEVEL = 12.0  # the least and the largest log(sigma/alpha) that a network hears
 OURS = ("data", "prior", "train")  # nodes that the new recipe says; all others are the base's
@@ -52,7 +52,7 @@ def recipe_of(
     if new.source.raw != old.modality.name:
         raise UserError(f"{new.name} is of the modality '{new.source.raw}', and {base.folder} of '{old.modality.name}'")
     nodes = {**old.nodes, **{key: new.nodes[key] for key in OURS}, "adapt": dict(node)}
-    nodes["objective"] = stable.asked(nodes["objective"])  # what a part is shown differs from item to item
+    nodes["objective"] = aims.asked(nodes["objective"])  # what a part is shown differs from item to item
     nodes = override(nodes, [c for c in changes if c.partition(".")[0].partition("=")[0].strip() not in OURS])
     if prior is not None:
         nodes["prior"] = dict(prior)

@@ -33,7 +33,7 @@ from unnoise.process.gaussian import PROCESSES, Gaussian
 from unnoise.process.schedules import SCHEDULES, Schedule
 from unnoise.samplers import Plan
 from unnoise.tensor import Tensor
-from unnoise.train import LEVELS, OBJECTIVES, WEIGHTS, Levels, Objective, TrainConfig, Weight, once
+from unnoise.train import AIMS, LEVELS, OBJECTIVES, WEIGHTS, Aim, Levels, Objective, TrainConfig, Weight, once
 
 TABLES: Tables = {
     Source: SOURCES,
@@ -50,6 +50,7 @@ TABLES: Tables = {
     Objective: OBJECTIVES,
     Levels: LEVELS,
     Weight: WEIGHTS,
+    Aim: AIMS,
     TrainConfig: {"train": TrainConfig},
     Sampling: {"sample": Sampling},
 }

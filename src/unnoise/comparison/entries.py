@@ -9,7 +9,7 @@ from unnoise.comparison.drawing import Drawing, Drawings
 from unnoise.config import UserError
 from unnoise.recipe import Recipe
 from unnoise.run import Run
-from unnoise.train import stable
+from unnoise.train import aims
 from unnoise.training import BOOKS
 
 FREE = {"train.seed", *(f"train.{field}" for field in BOOKS)}  # what runs of one entry may differ in
@@ -124,7 +124,7 @@ def same_questions(groups: Sequence[Group]) -> bool:
     """Whether held-out losses of all groups answer the same questions, so that they can be drawn on one axis."""
     recipes = [group.runs[0].recipe.nodes for group in groups]
     told = [[nodes[name] for name in ("modality", "augment", "process", "target")] for nodes in recipes]
-    return len({repr([one, stable.asked(nodes["objective"])]) for one, nodes in zip(told, recipes, strict=True)}) == 1
+    return len({repr([one, aims.asked(nodes["objective"])]) for one, nodes in zip(told, recipes, strict=True)}) == 1
 
 
 def _called(runs: Sequence[Run]) -> str:

@@ -1,6 +1,7 @@
 """How a network learns: levels, objective, averages, the loop, and what it leaves on the disk."""
 
-from unnoise.train import checkpoint, history, once, posthoc, stable
+from unnoise.train import aims, checkpoint, history, once, posthoc
+from unnoise.train.aims import AIMS, Aim
 from unnoise.train.augmented import Augmented, Shown
 from unnoise.train.bound import Bound
 from unnoise.train.buckets import Bucketed, feed
@@ -17,14 +18,12 @@ from unnoise.train.loader import Loader
 from unnoise.train.lock import lock
 from unnoise.train.objective import Loss, Objective, Regression
 from unnoise.train.order import Feed, Shuffled
-from unnoise.train.stable import Stable
 from unnoise.train.trainer import Diverged, Tick, Trainer
 from unnoise.train.vae import VAE
 from unnoise.train.weights import WEIGHTS, Weight
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "regression": Regression,
-    "stable": Stable,
     "bound": Bound,
     "gan": GAN,
     "vae": VAE,
@@ -32,11 +31,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 __all__ = [
+    "AIMS",
     "GAN",
     "LEVELS",
     "OBJECTIVES",
     "VAE",
     "WEIGHTS",
+    "Aim",
     "Augmented",
     "Averages",
     "Bound",
@@ -56,11 +57,11 @@ __all__ = [
     "Regression",
     "Shown",
     "Shuffled",
-    "Stable",
     "Tick",
     "TrainConfig",
     "Trainer",
     "Weight",
+    "aims",
     "checkpoint",
     "feed",
     "fit",
@@ -68,5 +69,4 @@ __all__ = [
     "lock",
     "once",
     "posthoc",
-    "stable",
 ]

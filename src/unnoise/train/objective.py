@@ -14,6 +14,7 @@ from unnoise.denoise.variance import Variance
 from unnoise.nets import Net
 from unnoise.process import Gaussian, Level
 from unnoise.tensor import Array, Cond, Float, Tensor, align
+from unnoise.train.aims import Aim, Item, Origin
 from unnoise.train.config import TrainConfig
 from unnoise.train.draws import Draws
 from unnoise.train.levels import Levels, Uniform
@@ -82,18 +83,23 @@ class Objective(ABC):
 class Regression(Objective):
     """weight(t)·|F_theta(x_t) − F*|² averaged over the item's valid elements, F* = data·x_0 + noise·eps.
 
-    levels: the law of t; weight: the factor at each level. Where cond has a "mask" (B, ..), the elements
-    where it is 0 are not the item's. Of a denoiser that learns its variance the hybrid loss is minimised,
-    L + share·L_vlb  (Nichol & Dhariwal, 2021, Eq. 16): the bound's step back from the same t, with the mean as it is.
+    levels: the law of t; weight: the factor at each level; aim: of which x_0 and eps F* is made. Where cond has a
+    "mask" (B, ..), the elements where it is 0 are not the item's. Of a denoiser that learns its variance the hybrid
+    loss is minimised, L + share·L_vlb  (Nichol & Dhariwal, 2021, Eq. 16): the bound's step back from the same t, with
+    the mean as it is.
     """
 
     levels: Levels = Uniform()  # noqa: RUF009 (frozen)
     weight: Weight = Simple()  # noqa: RUF009 (frozen)
+    aim: Aim = Item()  # noqa: RUF009 (frozen)
 
     beside_called: ClassVar[str] = "uncertainty"
 
     def beside(self, net: Net) -> Uncertainty | None:
         return Uncertainty(self.weight.features) if isinstance(self.weight, Learned) else None
+
+    def knowing(self, process: Gaussian, items: Items, encode: Encode, feed: Feed) -> "Regression":
+        return replace(self, aim=self.aim.knowing(process, items, encode, feed))
 
     def care(self, config: TrainConfig) -> TrainConfig:
         return replace(config, weight_decay=0.0, clip=0.0)
@@ -144,23 +150,12 @@ class Regression(Objective):
         x = denoiser.process.corrupt(x0, level, noise)
         answer, v, c = denoiser.told(x, level, cond)
         loss, variance = self.judge(answer, c, x0, noise, level, cond), denoiser.variance
-        aim = self.aim(x, x0, noise, level, cond)
-        aimed = None if aim is None else self.judge(answer, c, *aim, level, cond).value
+        other = self.aim(x, Origin(x0, noise), level, cond)
+        aimed = None if other is None else self.judge(answer, c, other.x0, other.noise, level, cond).value
         if v is None or not isinstance(variance, LearnedVariance):
             return loss, aimed, None
         belief = align(c.skip, x) * x + align(c.out, x) * answer.detach().to(x.dtype)
         return loss, aimed, average(variance.loss(denoiser.process.schedule, t, x0, belief, v), cond.get("mask"))
-
-    def aim(
-        self,
-        x: Float[Tensor, "B *dims"],
-        x0: Float[Tensor, "B *dims"],
-        noise: Float[Tensor, "B *dims"],
-        level: Level,
-        cond: Cond,
-    ) -> tuple[Float[Tensor, "B *dims"], Float[Tensor, "B *dims"]] | None:
-        """Other clean data and noise, of which F* is made for what is minimised; None: those that x_t was made of."""
-        return None
 
     def judge(
         self,

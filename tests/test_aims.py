@@ -17,7 +17,8 @@ from unnoise.nets import MLP
 from unnoise.process import Gaussian, schedules
 from unnoise.recipe import load
 from unnoise.tensor import align
-from unnoise.train import Draws, Regression, Shuffled, Stable
+from unnoise.train import Draws, Regression, Shuffled
+from unnoise.train.aims import Stable
 from unnoise.train.levels import LogNormal
 from unnoise.train.uncertainty import Uncertainty
 from unnoise.train.weights import MinSNR
@@ -39,7 +40,7 @@ def setting(target="velocity", schedule=None):
         net = MLP((2,), width=16, depth=1, embed_width=16, features=8, classes=CLASSES).double()
         nn.init.normal_(net.last.weight, std=0.3)
     made = denoiser(net, Gaussian(schedule or schedules.Karras()), target)
-    asked = Stable(LogNormal(), MinSNR())
+    asked = Regression(LogNormal(), MinSNR(), Stable())
     return made, asked.knowing(made.process, items, encode, Shuffled(items, encode)), items, asked
 
 
@@ -142,12 +143,12 @@ def test_it_must_know_the_items_first():
     ("overrides", "said"),
     [
         (["modality.dequantise=true"], "as they are, and training sees them changed"),
-        (["augment={kind: warp, mirror: false, share: 0.5}"], "'augment' is told of these: take objective=regression"),
+        (["augment={kind: warp, mirror: false, share: 0.5}"], "'augment' is told of these: take objective.aim=item"),
         (["augment=mirror"], "training sees them changed"),
     ],
 )
 def test_what_it_cannot_pool_is_refused_before_a_run_is_begun(overrides, said, tmp_path):
-    recipe = load("digits", ["objective.kind=stable", *overrides])
+    recipe = load("digits", ["objective.aim=stable", *overrides])
     with pytest.raises(UserError, match=said):
         Training(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -155,14 +156,14 @@ def test_what_it_cannot_pool_is_refused_before_a_run_is_begun(overrides, said, t
 
 def test_too_many_items_are_counted(monkeypatch):
     made, _, items, asked = setting()
-    monkeypatch.setattr("unnoise.train.stable.MOST", 2 * N - 1)
+    monkeypatch.setattr("unnoise.train.aims.MOST", 2 * N - 1)
     with pytest.raises(UserError, match="12 of 2 numbers here, and 23 numbers are the most"):
         asked.knowing(made.process, items, encode, Shuffled(items, encode))
 
 
 def test_a_part_around_it_is_trained_by_regression_and_held_out_losses_are_comparable(tmp_path):
     quick = ["train.items=64", "train.batch=32", "net={kind: unet, widths: [8], blocks: 1}"]
-    runs = [fit("digits", tmp_path / kind, *quick, f"objective={{kind: {kind}}}") for kind in ("stable", "regression")]
+    runs = [fit("digits", tmp_path / aim, *quick, f"objective={{aim: {aim}}}") for aim in ("stable", "item")]
     assert same_questions([Group(run.folder.name, {}, (run,)) for run in runs])
     part = recipe_of(load("digits", quick), runs[0], {"kind": "lora", "rank": 2})
     assert type(part.objective) is Regression
@@ -170,7 +171,7 @@ def test_a_part_around_it_is_trained_by_regression_and_held_out_losses_are_compa
 
 
 def test_a_resume_is_exact_to_the_bit(tmp_path):
-    recipe = load("digits", ["objective.kind=stable", "train.items=512", "train.checkpoint_every=256"])
+    recipe = load("digits", ["objective.aim=stable", "train.items=512", "train.checkpoint_every=256"])
     whole = Training(recipe, tmp_path / "whole")
     for _ in whole.ticks():
         pass

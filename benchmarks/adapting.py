@@ -92,7 +92,8 @@ def look(base: Any, place: Path) -> dict[str, Any]:
     rows = np.concatenate([np.flatnonzero(label == k)[:10] for k in range(10)])
     data = array(place / "look.npz", bold(real.items[rows, 0]), [str(k) for k in label[rows]])
     rest = ["modality={kind: image, high: 16}", "train.items=20000", "train.batch=64", "train.lr=0.004",
-            "train.warmup=1000", "train.weight_decay=0", "train.validate_every=0", "train.checkpoint_every=20000"]  # fmt: skip
+            "train.warmup=1000", "train.weight_decay=0", "train.validate_every=0",
+            "train.checkpoint_every=20000"]  # fmt: skip
     run = train("digits", base, place / "bold", {"kind": "lora", "rank": 2}, None, [data, *rest])
     svc, target, plain = judge(bold(real.items[:, 0]), label), bold(test.items[:, 0]), test.items[:, 0]
     told = []
@@ -143,7 +144,8 @@ def subject(base: Any, place: Path) -> dict[str, Any]:
         if len(load("digits", [data, "modality={kind: image, high: 16}"]).source.split("train")) == 8:
             break
     rest = ["modality={kind: image, high: 16}", "train.items=8000", "train.batch=32", "train.warmup=1000",
-            "train.weight_decay=0", "train.validate_every=0", "train.checkpoint_every=8000"]  # fmt: skip
+            "train.weight_decay=0", "train.validate_every=0",
+            "train.checkpoint_every=8000"]  # fmt: skip
     prior = {"count": 500, "share": 0.5}
     lora = {"kind": "lora", "rank": 2}
     ways = {"LoRA": (lora, None, "0.002"), "LoRA with the prior": (lora, prior, "0.002")}

@@ -1,8 +1,9 @@
 """What a network is to answer to x_t: the item that was noised, or what all items together say of it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +29,7 @@ class Origin(NamedTuple):
     noise: Tensor
 
 
-@runtime_checkable
-class Aim(Protocol):
+class Aim(ABC):
     """Of which clean data and noise the target F* = data·x_0 + noise·eps is made. Frozen, as all of a recipe is."""
 
     def knowing(self, process: Gaussian, items: Items, encode: Encode, feed: Feed) -> "Aim":
@@ -37,20 +37,16 @@ class Aim(Protocol):
 
         UserError where it cannot be had of these items.
         """
-        ...
+        return self
 
+    @abstractmethod
     def __call__(self, x: Float[Tensor, "B *dims"], origin: Origin, level: Level, cond: Cond) -> Origin | None:
         """What is aimed at where x (B, ...) was made as told; None: that itself."""
-        ...
 
 
 @dataclass(frozen=True)
-class Item:
+class Item(Aim):
     """The item that was noised, and its noise: denoising score matching  (Vincent, 2011; Ho et al., 2020, Eq. 14)."""
-
-    def knowing(self, process: Gaussian, items: Items, encode: Encode, feed: Feed) -> "Item":
-        """Itself."""
-        return self
 
     def __call__(self, x: Float[Tensor, "B *dims"], origin: Origin, level: Level, cond: Cond) -> None:
         """None."""
@@ -58,7 +54,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Stable:
+class Stable(Aim):
     """E[x_0 | x_t] over all training items of the label: the same optimum, from gradients that vary less.
 
     E[x_0 | x_t] = sum_i r_i·y_i, r_i ∝ exp(−|x_t − alpha·y_i|²/(2 sigma²)) over the items y_i of the same label (all of
@@ -92,8 +88,7 @@ class Stable:
             )
         raw, told = items.take(np.arange(len(items)))
         pooled = encode(raw, rng.host(0, "stable")).numpy()
-        known = {item.tobytes() for item in pooled}
-        if any(item.tobytes() not in known for item in x0.cpu().numpy()):
+        if {item.tobytes() for item in x0.cpu().numpy()}.difference(item.tobytes() for item in pooled):
             raise UserError(
                 "objective.aim stable pools the items as they are, and training sees them changed or others beside "
                 f"them (dequantise, augment, random crops, a prior): {OTHERWISE}"
@@ -106,14 +101,10 @@ class Stable:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class Pooled(Aim):
     """The belief of an exact denoiser: of the training items themselves, as `Stable` has it."""
 
     truth: Empirical
-
-    def knowing(self, process: Gaussian, items: Items, encode: Encode, feed: Feed) -> "Pooled":
-        """Itself."""
-        return self
 
     def __call__(self, x: Float[Tensor, "B *dims"], origin: Origin, level: Level, cond: Cond) -> Origin:
         """E[x_0 | x_t], and the noise by which x_t is that: noise + (alpha/sigma)·(x_0 − E[x_0 | x_t])."""

@@ -114,12 +114,7 @@ class Regression(Objective):
     ) -> Loss:
         law = self.levels.at(draws.items)
         t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
-        loss, aimed, nats = self._parts(denoiser, x0, cond, t, draws.normal("noise", x0))
-        if beside is None:
-            return _whole(loss, aimed, nats)
-        usual = None if aimed is None else loss.value
-        balanced = beside.balance(loss.value if aimed is None else aimed, loss.noise, usual)
-        return _whole(loss, balanced, nats)
+        return self.at(denoiser, x0, cond, t, draws.normal("noise", x0), beside)
 
     def times(self, denoiser: NetDenoiser, u: Array) -> Array:
         """Quantiles (B,) of the levels that are trained in the end, as times."""
@@ -132,30 +127,23 @@ class Regression(Objective):
         cond: Cond,
         t: Array,
         noise: Float[Tensor, "B *dims"],
+        beside: Uncertainty | None = None,
     ) -> Loss:
         """The loss at the given times t (B,) and noise (B, ...)."""
-        return _whole(*self._parts(denoiser, x0, cond, t, noise))
-
-    def _parts(
-        self,
-        denoiser: NetDenoiser,
-        x0: Float[Tensor, "B *dims"],
-        cond: Cond,
-        t: Array,
-        noise: Float[Tensor, "B *dims"],
-    ) -> tuple[Loss, Tensor | None, Tensor | None]:
-        """What is told; the loss that is aimed at, where it is another; the bound's nats, where a variance learns."""
         level = denoiser.process.level(t, x0)
         noise = denoiser.process.constrain(noise, cond)
         x = denoiser.process.corrupt(x0, level, noise)
         answer, v, c = denoiser.told(x, level, cond)
         loss, variance = self.judge(answer, c, x0, noise, level, cond), denoiser.variance
         other = self.aim(x, Origin(x0, noise), level, cond)
-        aimed = None if other is None else self.judge(answer, c, other.x0, other.noise, level, cond).value
-        if v is None or not isinstance(variance, LearnedVariance):
-            return loss, aimed, None
-        belief = align(c.skip, x) * x + align(c.out, x) * answer.detach().to(x.dtype)
-        return loss, aimed, average(variance.loss(denoiser.process.schedule, t, x0, belief, v), cond.get("mask"))
+        aimed = loss.value if other is None else self.judge(answer, c, other.x0, other.noise, level, cond).value
+        if beside is not None:
+            aimed = beside.balance(aimed, loss.noise, None if other is None else loss.value)
+        if v is not None and isinstance(variance, LearnedVariance):
+            belief = align(c.skip, x) * x + align(c.out, x) * answer.detach().to(x.dtype)
+            nats = variance.loss(denoiser.process.schedule, t, x0, belief, v)
+            aimed = aimed + average(nats, cond.get("mask"))
+        return loss if aimed is loss.value else loss._replace(minimised=aimed)
 
     def judge(
         self,
@@ -170,13 +158,6 @@ class Regression(Objective):
         wanted = align(c.data, x0) * x0 + align(c.noise, x0) * noise
         error = average((answer.to(x0.dtype) - wanted).square(), cond.get("mask"))
         return Loss(self.weight(level, c.out) * error, c.out.square() * error.detach(), level.noise)
-
-
-def _whole(loss: Loss, aimed: Tensor | None, nats: Tensor | None) -> Loss:
-    """The loss with what is minimised: what is aimed at, or else what is told, and the nats."""
-    if nats is not None:
-        aimed = (loss.value if aimed is None else aimed) + nats
-    return loss._replace(minimised=aimed)
 
 
 def average(field: Float[Tensor, "B *dims"], mask: Tensor | None = None) -> Float[Tensor, "B"]:

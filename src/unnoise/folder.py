@@ -18,7 +18,7 @@ from unnoise.config import UserError
 from unnoise.denoise import NetDenoiser
 from unnoise.recipe import Facts, Recipe, resolve
 from unnoise.tensor import Tensor
-from unnoise.train import Classification, HeldOut, Regression, checkpoint, fit, history, posthoc
+from unnoise.train import AtLevels, HeldOut, checkpoint, fit, history, posthoc
 from unnoise.train.checkpoint import Checkpoint
 
 RECIPE, FACTS, ORIGIN, METRICS = "recipe.yaml", "facts.json", "origin.json", "metrics.jsonl"
@@ -166,7 +166,7 @@ def _held(path: Path) -> dict[str, Tensor]:
 
 def held_out(recipe: Recipe, device: str = "cpu", part: str = "validation", **options: int) -> HeldOut:
     """The held-out loss of a recipe on a part of its data, for any denoiser of its shape; options as of HeldOut."""
-    if not isinstance(recipe.objective, (Regression, Classification)):
+    if not isinstance(recipe.objective, AtLevels):
         raise UserError(f"{recipe.name} is not trained by regression, and no other loss is held out")
     items = recipe.telling.items(recipe.source.split(part))
     return HeldOut(

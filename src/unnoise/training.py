@@ -34,11 +34,10 @@ from unnoise.run import Run
 from unnoise.run import open as open_run
 from unnoise.tensor import Tensor
 from unnoise.train import (
+    AtLevels,
     Augmented,
     ByLevel,
-    Classification,
     Loader,
-    Regression,
     Shown,
     Tick,
     Trainer,
@@ -102,7 +101,7 @@ class Training:
             batches = Shown(batches, recipe.made, recipe.train.seed)
         objective = recipe.objective.knowing(recipe.process, items, modality.encode, batches)
         self._batches = Loader(batches, recipe.train.workers, recipe.train.items, device)
-        asks = isinstance(recipe.objective, (Regression, Classification)) and recipe.train.validate_every
+        asks = isinstance(recipe.objective, AtLevels) and recipe.train.validate_every
         asked = held_out(recipe, device) if asks else None
         self.held_out: dict[str, ByLevel] = {}  # the last held-out loss of each average
         config = replace(recipe.train, drop=recipe.drops)

@@ -84,7 +84,7 @@ def _fields(recipe: Recipe, levels: str | None, at: str | None, run: "Run | None
 
 def _levels(recipe: Recipe, words: str | None) -> list[float]:
     """sigma/alpha of the levels named, or of quantiles of those that are trained."""
-    from unnoise.train import Regression
+    from unnoise.train import AtLevels
 
     if words is not None:
         try:
@@ -98,7 +98,7 @@ def _levels(recipe: Recipe, words: str | None) -> list[float]:
         return named
     schedule, objective = recipe.process.schedule, recipe.objective
     shares = np.array(SHARES)
-    t = objective.levels.quantile(shares, schedule) if isinstance(objective, Regression) else shares
+    t = objective.levels.quantile(shares, schedule) if isinstance(objective, AtLevels) else shares
     return sorted({round(float(ratio), 12) for ratio in np.exp(-schedule.logsnr(t) / 2) if np.isfinite(ratio)})
 
 

@@ -16,7 +16,7 @@ from unnoise.train.labels import Classification
 from unnoise.train.levels import LEVELS, Levels
 from unnoise.train.loader import Loader
 from unnoise.train.lock import lock
-from unnoise.train.objective import Loss, Objective, Regression
+from unnoise.train.objective import AtLevels, Loss, Objective, Regression
 from unnoise.train.order import Feed, Shuffled
 from unnoise.train.trainer import Diverged, Tick, Trainer
 from unnoise.train.vae import VAE
@@ -38,6 +38,7 @@ __all__ = [
     "VAE",
     "WEIGHTS",
     "Aim",
+    "AtLevels",
     "Augmented",
     "Averages",
     "Bound",

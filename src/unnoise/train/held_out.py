@@ -9,8 +9,7 @@ from unnoise import rng
 from unnoise.data import Items
 from unnoise.denoise import Denoiser, NetDenoiser
 from unnoise.tensor import Array, Cond, Float, Tensor, align
-from unnoise.train.labels import Classification
-from unnoise.train.objective import Regression, average
+from unnoise.train.objective import AtLevels, Regression, average
 from unnoise.train.order import Encode, Made, tensors
 
 
@@ -47,7 +46,7 @@ class HeldOut:
 
     def __init__(
         self,
-        objective: Regression | Classification,
+        objective: AtLevels,
         items: Items,
         encode: Encode,
         *,
@@ -113,7 +112,7 @@ class HeldOut:
 
         E|x_0 − D|² = E|x_0 − D*|² + E|D − D*|², so the distance is the excess without the noise of the data.
         """
-        if isinstance(self._objective, Classification):
+        if not isinstance(self._objective, Regression):
             loss = self._objective.at(denoiser, x0, cond, t, noise)
             return torch.stack([loss.value, loss.error, *[torch.zeros_like(loss.error)] * 2])
         process = denoiser.process

@@ -12,13 +12,11 @@ from unnoise.denoise.variance import Fixed, Variance
 from unnoise.nets import Net
 from unnoise.process import Gaussian
 from unnoise.tensor import Array, Cond, Float, Tensor, align
-from unnoise.train.draws import Draws
-from unnoise.train.levels import Levels, Uniform
-from unnoise.train.objective import Loss, Objective
+from unnoise.train.objective import AtLevels, Loss
 
 
 @dataclass(frozen=True)
-class Classification(Objective):
+class Classification(AtLevels):
     """−log p(label | x_t, level), in nats an item: the network hears the noise and is told no label.
 
     Its answers become the logits (see denoise.labels), and what is told as the error is the share of wrong labels.
@@ -26,22 +24,10 @@ class Classification(Objective):
     (Dhariwal & Nichol, Diffusion models beat GANs on image synthesis, 2021, Sec. 4.)
     """
 
-    levels: Levels = Uniform()  # noqa: RUF009 (frozen)
     of_labels: ClassVar[bool] = True
 
     def model(self, net: Net, process: Gaussian, target: Target, variance: Variance) -> NetDenoiser:
         return NetDenoiser(Labels(net), process, Shift(), Fixed())
-
-    def __call__(
-        self, denoiser: NetDenoiser, x0: Float[Tensor, "B *dims"], cond: Cond, draws: Draws, beside: Any = None
-    ) -> Loss:
-        law = self.levels.at(draws.items)
-        t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
-        return self.at(denoiser, x0, cond, t, draws.normal("noise", x0))
-
-    def times(self, denoiser: NetDenoiser, u: Array) -> Array:
-        """Quantiles (B,) of the levels that are trained in the end, as times."""
-        return self.levels.quantile(u, denoiser.process.schedule)
 
     def at(
         self,
@@ -50,8 +36,8 @@ class Classification(Objective):
         cond: Cond,
         t: Array,
         noise: Float[Tensor, "B *dims"],
+        beside: Any = None,
     ) -> Loss:
-        """The loss at the given times t (B,) and noise (B, ...)."""
         process, net = denoiser.process, denoiser.net
         assert isinstance(net, Labels)
         level = process.level(t, x0)

@@ -80,7 +80,45 @@ class Objective(ABC):
 
 
 @dataclass(frozen=True)
-class Regression(Objective):
+class AtLevels(Objective):
+    """An item's loss is asked at one level, drawn from a law.
+
+    levels: the law of t.
+    """
+
+    levels: Levels = Uniform()  # noqa: RUF009 (frozen)
+
+    def __call__(
+        self,
+        denoiser: NetDenoiser,
+        x0: Float[Tensor, "B *dims"],
+        cond: Cond,
+        draws: Draws,
+        beside: Any = None,
+    ) -> Loss:
+        law = self.levels.at(draws.items)
+        t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
+        return self.at(denoiser, x0, cond, t, draws.normal("noise", x0), beside)
+
+    def times(self, denoiser: NetDenoiser, u: Array) -> Array:
+        """Quantiles (B,) of the levels that are trained in the end, as times."""
+        return self.levels.quantile(u, denoiser.process.schedule)
+
+    @abstractmethod
+    def at(
+        self,
+        denoiser: NetDenoiser,
+        x0: Float[Tensor, "B *dims"],
+        cond: Cond,
+        t: Array,
+        noise: Float[Tensor, "B *dims"],
+        beside: Any = None,
+    ) -> Loss:
+        """The loss of each item at the given times t (B,) and noise (B, ...)."""
+
+
+@dataclass(frozen=True)
+class Regression(AtLevels):
     """weight(t)·|F_theta(x_t) − F*|² averaged over the item's valid elements, F* = data·x_0 + noise·eps.
 
     levels: the law of t; weight: the factor at each level; aim: of which x_0 and eps F* is made. Where cond has a
@@ -89,7 +127,6 @@ class Regression(Objective):
     the mean as it is.
     """
 
-    levels: Levels = Uniform()  # noqa: RUF009 (frozen)
     weight: Weight = Simple()  # noqa: RUF009 (frozen)
     aim: Aim = Item()  # noqa: RUF009 (frozen)
 
@@ -104,22 +141,6 @@ class Regression(Objective):
     def care(self, config: TrainConfig) -> TrainConfig:
         return replace(config, weight_decay=0.0, clip=0.0)
 
-    def __call__(
-        self,
-        denoiser: NetDenoiser,
-        x0: Float[Tensor, "B *dims"],
-        cond: Cond,
-        draws: Draws,
-        beside: Uncertainty | None = None,
-    ) -> Loss:
-        law = self.levels.at(draws.items)
-        t = law.quantile(draws.uniform("level", law.stratify), denoiser.process.schedule)
-        return self.at(denoiser, x0, cond, t, draws.normal("noise", x0), beside)
-
-    def times(self, denoiser: NetDenoiser, u: Array) -> Array:
-        """Quantiles (B,) of the levels that are trained in the end, as times."""
-        return self.levels.quantile(u, denoiser.process.schedule)
-
     def at(
         self,
         denoiser: NetDenoiser,
@@ -129,7 +150,6 @@ class Regression(Objective):
         noise: Float[Tensor, "B *dims"],
         beside: Uncertainty | None = None,
     ) -> Loss:
-        """The loss at the given times t (B,) and noise (B, ...)."""
         level = denoiser.process.level(t, x0)
         noise = denoiser.process.constrain(noise, cond)
         x = denoiser.process.corrupt(x0, level, noise)
@@ -171,4 +191,4 @@ def average(field: Float[Tensor, "B *dims"], mask: Tensor | None = None) -> Floa
     return (field * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
 
 
-__all__ = ["Loss", "Objective", "Regression", "average"]
+__all__ = ["AtLevels", "Loss", "Objective", "Regression", "average"]
